@@ -1,0 +1,68 @@
+/* server.h - the coordination server as a whole: configuration, threads, sockets, disk.
+ *
+ * Threads    net threads (client connections, reads), core thread (orders and applies writes), log thread (group commit),
+ *            snapshot thread. See ARCHITECTURE.md.
+ * Use        One server per process and data directory. server_start returns once it serves (or failed); the calling thread keeps
+ *            its life. */
+#ifndef SERVER_SERVER_H
+#define SERVER_SERVER_H
+
+#include "server/core.h"
+#include "storage/storage.h"
+
+struct server;
+
+/* Every key of zoo.cfg that we act on, defaulted as the reference does. Strings are owned. */
+struct server_config {
+    char *data_dir, *log_dir;   /* log_dir NULL: data_dir */
+    char **listen;              /* "ADDR:PORT"; from clientPort/clientPortAddress or flags */
+    size_t listen_count;
+    int32_t tick_ms;
+    int32_t min_session_ms, max_session_ms; /* -1: 2 and 20 ticks */
+    int32_t max_client_cnxns;   /* per address; 0: off */
+    int32_t max_cnxns;          /* total; 0: off */
+    int32_t backlog;
+    uint32_t max_buffer;        /* jute.maxbuffer */
+    uint32_t snap_count;
+    int64_t snap_size_limit_kb, prealloc_kb;
+    int32_t snap_retain_count;
+    int32_t purge_interval_hours;
+    char *snapshot_compression;
+    char *four_letter_whitelist; /* "srvr" */
+    char *super_digest;
+    bool force_sync, skip_acl, enforce_quota, extended_types, digest_enabled, trust_empty, read_only_mode,
+        tcp_keepalive, db_autocreate;
+    int64_t container_check_ms, container_max_never_used_ms;
+    int32_t container_max_per_minute;
+    int32_t sessionless_timeout_ms;
+    int32_t global_outstanding_limit;
+    int32_t net_threads;        /* 0: cores - 1, at least 1 */
+    int64_t fsync_warn_ms;
+    char *config_text;          /* the file as read; NULL without one */
+    const struct vfs *vfs;      /* NULL: the real disk. Not from a file: tests put a faulty one here */
+};
+
+void server_config_init(struct server_config *cfg); /* defaults */
+void server_config_free(struct server_config *cfg);
+/* Reads a zoo.cfg. RC_NOTFOUND, RC_MALFORMED, RC_INVAL, RC_UNSUPPORTED (an ensemble: several server lines) with "file:line: key: what is wrong" in err.
+ * Unknown keys are logged and kept. Keys are accepted as in the file and as their documented -D spelling ("zookeeper.snapCount"). */
+int server_config_read(struct server_config *cfg, const char *path, struct storage_error *err);
+/* One key, as if from a file; for flags `--set key=value`. */
+int server_config_set(struct server_config *cfg, const char *key, const char *value, struct storage_error *err);
+
+/* Opens the directory, recovers, binds, starts the threads. RC_INUSE (port), RC_BUSY (data directory locked), RC_CORRUPT,
+ * RC_IO, RC_DENIED, with one line in err. */
+int server_start(const struct server_config *cfg, struct server **ret, struct storage_error *err);
+/* Orderly: stops accepting, finishes what is proposed, syncs, closes. Frees the server. */
+void server_stop(struct server *s);
+int server_port(const struct server *s, size_t listen_index); /* the bound one, for port 0 */
+/* Called from a server thread when the server cannot go on (failed fsync, full disk, ...): the default logs and _exit(3)s. */
+void server_on_fatal(struct server *s, void (*fn)(void *data, const char *text), void *data);
+
+/* Figures for mntr, srvr and /metrics: one table. Appends to w. Any thread. */
+void server_metrics_prometheus(struct server *s, struct wr *w);
+/* The answer of a four-letter word as the wire would carry it, whitelist ignored: for admin HTTP. RC_NOTFOUND. */
+int server_four_letter(struct server *s, const char *word, struct wr *w);
+bool server_serving(const struct server *s);
+
+#endif
