@@ -1,0 +1,65 @@
+# A short way to the common jobs; the build itself is Meson's (meson.build).
+#   make run    everything on this machine: server, sync of examples/shop, DNS, HTTP
+#   make test   all tests
+# Both install the Debian packages that they need.
+
+BUILD ?= build
+MANIFESTS ?= examples/shop
+DATA ?= $(BUILD)/run-data
+PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
+
+.PHONY: run test build unit sanitize tsan integration test-kube bench fuzz lint format install clean deps
+
+run: build
+	@exec $(BUILD)/quoll up --data $(DATA) --manifests $(MANIFESTS)
+
+test:
+	@scripts/test
+
+deps:
+	@scripts/deps build
+
+build: deps
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) -Dtests=false >$(BUILD)-setup.log 2>&1 || { cat $(BUILD)-setup.log; exit 1; }
+	@rm -f $(BUILD)-setup.log
+	@ninja -C $(BUILD) --quiet
+
+# Unit tests under AddressSanitizer and UndefinedBehaviorSanitizer.
+sanitize:
+	@scripts/deps test
+	@test -f build-asan/build.ninja || meson setup build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dtests=true
+	@ninja -C build-asan && meson test -C build-asan --print-errorlogs
+
+# The threaded parts under ThreadSanitizer.
+tsan:
+	@scripts/deps test
+	@test -f build-tsan/build.ninja || meson setup build-tsan -Db_sanitize=thread -Db_lundef=false -Dtests=true
+	@ninja -C build-tsan && meson test -C build-tsan --print-errorlogs
+
+integration:
+	@scripts/deps test
+	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) -Dtests=true
+	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD) && $(PYTEST) tests/integration
+
+# The whole path with a real kube-apiserver; builds Debian's once (some minutes) into ~/.cache/quoll-kube.
+test-kube: build
+	@scripts/deps kube
+	@$(PYTEST) -s tests/kube
+
+bench: build
+	@bench/run
+
+fuzz:
+	@scripts/fuzz $${FUZZ_SECONDS:-60}
+
+lint:
+	@scripts/lint
+
+format:
+	@git ls-files '*.c' '*.h' | xargs clang-format -i
+
+install: build
+	@meson install -C $(BUILD)
+
+clean:
+	rm -rf build build-asan build-tsan build-fuzz
