@@ -26,7 +26,8 @@ static void page_down(void *data, const struct http_request *req, struct http_re
     wr_text(&res->body, "not ready\n");
 }
 
-static const struct http_route routes[] = { { "/hello", page_hello, "hello" }, { "/readyz", page_down, NULL }, { 0 } };
+static char greeting[] = "hello";
+static const struct http_route routes[] = { { "/hello", page_hello, greeting }, { "/readyz", page_down, NULL }, { 0 } };
 
 struct exchange {
     uv_tcp_t tcp;
