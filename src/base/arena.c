@@ -60,6 +60,7 @@ char *arena_strdup(struct arena *a, struct buf b)
 char *arena_printf(struct arena *a, const char *fmt, ...)
 {
     va_list ap, again;
+    ASSERT(fmt != NULL); /* gcc asks for it when sanitizers are on */
     va_start(ap, fmt);
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
