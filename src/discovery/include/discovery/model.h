@@ -19,6 +19,8 @@ struct ip {
 int ip_parse(const char *text, struct ip *ret);
 #define IP_TEXT_MAX 46
 void ip_format(const struct ip *ip, char out[IP_TEXT_MAX]); /* RFC 5952 */
+/* The DNS label made from an address: . and : turned into -, and a 0 where the label would begin or end with a dash. */
+void ip_label(const struct ip *ip, char out[IP_TEXT_MAX]);
 static inline bool ip_eq(const struct ip *a, const struct ip *b)
 {
     return a->family == b->family && memcmp(a->b, b->b, sizeof(a->b)) == 0;
@@ -30,6 +32,13 @@ const char *svc_type_name(enum svc_type t); /* "ClusterIP" */
 enum svc_proto { PROTO_TCP, PROTO_UDP, PROTO_SCTP };
 const char *svc_proto_name(enum svc_proto p);  /* "TCP" */
 const char *svc_proto_label(enum svc_proto p); /* "tcp", as in _tcp */
+int svc_type_parse(const char *text, enum svc_type *ret);   /* RC_MALFORMED */
+int svc_proto_parse(const char *text, enum svc_proto *ret); /* RC_MALFORMED */
+
+/* A lower-case RFC 1123 label of at most 63 bytes; a DNS name of such labels (any case, underscores allowed), at most
+ * 253 bytes, without a trailing dot. */
+bool name_is_label(const char *s, size_t n);
+bool name_is_dns(const char *s, size_t n);
 
 struct kv {
     char *key, *value;
@@ -38,6 +47,9 @@ struct kvs {
     struct kv *v; /* sorted by key */
     size_t n;
 };
+void kvs_add(struct kvs *k, const char *key, const char *value); /* copies; keeps the order */
+
+#define SVC_AFFINITY_TIMEOUT_DEFAULT_S 10800
 
 struct svc_port {
     char *name; /* "" when unnamed */
@@ -65,6 +77,7 @@ struct svc {
     int32_t affinity_timeout_s; /* 10800 by default */
     bool publish_not_ready;
     struct kvs labels, annotations; /* those that the user selected */
+    char *managed_by;               /* who writes and removes this node, "quoll-sync"; "" : a person or another program */
 };
 
 struct slice_port {
@@ -87,6 +100,7 @@ struct slice {
     struct slice_endpoint *endpoints;
     size_t endpoint_count;
     int64_t trigger_time_ms; /* endpoints.kubernetes.io/last-change-trigger-time; 0: unknown. Prefer the newer of two */
+    char *managed_by;        /* as in struct svc */
 };
 
 struct svc *svc_new(const char *ns, const char *name);
@@ -100,5 +114,16 @@ char *slice_encode(const struct slice *s);
 /* RC_MALFORMED, RC_UNSUPPORTED (schema newer than ours), and *ret_problem (may be NULL) an owned text naming the field. */
 int svc_decode(const char *ns, const char *name, const void *json, size_t len, struct svc **ret, char **ret_problem);
 int slice_decode(const char *name, const void *json, size_t len, struct slice **ret, char **ret_problem);
+
+/* A namespace's node says only who manages it. Owned text. */
+char *namespace_encode(const char *managed_by);
+
+/* What a writer needs to know of any node without knowing its kind.
+ * The node's "managedBy", owned; NULL when the data is not a JSON object of our schema, or nobody claims it. */
+char *node_managed_by(const void *json, size_t len);
+enum node_kind { NODE_NAMESPACE, NODE_SERVICE, NODE_SLICE };
+/* `wanted` (canonical, of that kind) with the fields of `actual` that this schema does not know added to it: what to write
+ * over `actual` so that other programs' fields survive. Owned text; a copy of `wanted` when there is nothing to keep. */
+char *node_keep_unknown(enum node_kind kind, const char *wanted, const void *actual, size_t len);
 
 #endif
