@@ -1,0 +1,476 @@
+/* recover.c - from the files of a data directory to the tree they stand for.
+ *
+ *   1. the newest snapshot that loads (up to 100 that look valid are tried);
+ *   2. the log behind it, from the last file whose name is not behind the snapshot;
+ *   3. what a crash left half-written at the end of the log is cut off, anything else that is wrong is refused;
+ *   4. quotas and ACLs are settled, ephemerals without a session removed.
+ *
+ * What a crash can leave: files are extended with zeros and written front to back, one batch at a time, each synced before the
+ * next. So an unfinished batch is missing bytes: the file ends, or zeros stand there. Bytes that are there and wrong are
+ * damage. Zeros with complete records behind them are damage as well, except where all of it fits into one unsynced batch and
+ * whole sectors are zero: disks write the sectors of a batch in any order.
+ *
+ * Between files no transaction may be missing either: a torn file that is not the last was left by a crash, and the next file
+ * must go on exactly behind its last complete record (or behind the snapshot). */
+#include "storage_internal.h"
+
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define CANDIDATES_MAX 100
+#define PROGRESS_MS 1000
+
+struct tear {
+    char *path;
+    int64_t pos;
+    int64_t used;      /* where the last byte that is not zero ends */
+    bool no_records;
+};
+
+struct recovery {
+    const struct storage_config *cfg;
+    const struct vfs *vfs;
+    char *snap_dir, *log_dir;
+    struct zxid_files snaps, logs;
+    struct tree *tree;
+    int64_t snapshot_zxid;
+    struct snap_info info;
+    int64_t last_zxid;     /* of the last record read, or the snapshot */
+    bool from_empty;       /* no snapshot was there */
+    bool new_file;         /* no record of the current file has been looked at yet */
+    struct VEC(struct tear) tears; /* torn ends with no record behind them so far */
+    bool compare_digests;
+    uint64_t digest_mismatches;
+    uint64_t txns;
+    int64_t log_bytes;
+    struct arena arena;
+    void (*progress)(void *data, const char *text);
+    void *progress_data;
+    int64_t progress_at;
+    struct storage_error *err;
+};
+
+static void tell_progress(struct recovery *r)
+{
+    if (!r->progress || r->txns % 1024 != 0)
+        return;
+    int64_t now = clock_mono_ms();
+    if (now < r->progress_at)
+        return;
+    char text[128];
+    snprintf(text, sizeof(text), "replayed %llu transactions, up to zxid 0x%llx", (unsigned long long)r->txns,
+             (unsigned long long)r->last_zxid);
+    r->progress(r->progress_data, text);
+    r->progress_at = now + PROGRESS_MS;
+}
+
+/* ---- the directory ---- */
+
+static int refuse_misplaced(struct recovery *r)
+{
+    if (!storage_dirs_differ(r->cfg))
+        return 0;
+    struct zxid_files l;
+    int rc = storage_list(r->vfs, r->snap_dir, true, &l, r->err);
+    if (rc == 0 && l.len > 0)
+        rc = storage_fail(r->err, RC_INVAL, "%s: a transaction log in the snapshot directory; dataLogDir says %s",
+                          l.items[0].path, r->cfg->log_dir);
+    if (rc == 0) {
+        zxid_files_free(&l);
+        rc = storage_list(r->vfs, r->log_dir, false, &l, r->err);
+        if (rc == 0 && l.len > 0)
+            rc = storage_fail(r->err, RC_INVAL, "%s: a snapshot in the transaction log directory; dataDir says %s",
+                              l.items[0].path, r->cfg->data_dir);
+    }
+    zxid_files_free(&l);
+    return rc;
+}
+
+struct stale {
+    struct VEC(char *) names;
+};
+
+static void find_stale(void *data, const char *name)
+{
+    struct stale *s = data;
+    size_t n = strlen(name);
+    if (strncmp(name, ".snapshot.", 10) == 0 && n > 4 && strcmp(name + n - 4, ".tmp") == 0)
+        VEC_PUSH(&s->names, x_strdup(name));
+}
+
+/* Snapshots that a crash interrupted. Failing to remove one hurts nobody. */
+static void remove_stale(struct recovery *r)
+{
+    struct stale s = { 0 };
+    (void)r->vfs->list(r->vfs->ctx, r->snap_dir, find_stale, &s);
+    for (size_t i = 0; i < s.names.len; i++) {
+        char *path = x_asprintf("%s/%s", r->snap_dir, s.names.items[i]);
+        (void)r->vfs->remove(r->vfs->ctx, path);
+        free(path);
+        free(s.names.items[i]);
+    }
+    VEC_FREE(&s.names);
+}
+
+static int prepare(struct recovery *r)
+{
+    int rc = r->vfs->mkdir(r->vfs->ctx, r->snap_dir);
+    if (rc < 0)
+        return storage_fail_io(r->err, rc, "make", r->snap_dir);
+    rc = r->vfs->mkdir(r->vfs->ctx, r->log_dir);
+    if (rc < 0)
+        return storage_fail_io(r->err, rc, "make", r->log_dir);
+    rc = refuse_misplaced(r);
+    if (rc < 0)
+        return rc;
+    remove_stale(r);
+    rc = storage_list(r->vfs, r->snap_dir, false, &r->snaps, r->err);
+    return rc < 0 ? rc : storage_list(r->vfs, r->log_dir, true, &r->logs, r->err);
+}
+
+/* ---- the snapshot ---- */
+
+/* 1: loaded; 0: there is none that looks valid. */
+static int load_newest(struct recovery *r)
+{
+    int tried = 0;
+    struct storage_error first = { 0 };
+    for (size_t i = r->snaps.len; i-- > 0 && tried < CANDIDATES_MAX;) {
+        const struct zxid_file *f = &r->snaps.items[i];
+        if (!snap_looks_valid(r->vfs, f)) {
+            log_warn("storage", "%s is incomplete: passed over", f->path);
+            continue;
+        }
+        tried++;
+        struct storage_error why;
+        int rc = snap_load(r->cfg, f->path, f->format, f->zxid, &r->tree, &r->info, &why);
+        if (rc == 0) {
+            r->snapshot_zxid = f->zxid;
+            return 1;
+        }
+        if (rc != RC_CORRUPT) {
+            if (r->err)
+                *r->err = why;
+            return rc;
+        }
+        log_warn("storage", "%s", why.text);
+        if (tried == 1)
+            first = why;
+    }
+    if (tried > 0)
+        return storage_fail(r->err, RC_CORRUPT, "none of the %d snapshots in %s can be loaded; the newest: %s", tried,
+                            r->snap_dir, first.text);
+    return 0;
+}
+
+/* No snapshot at all. An empty directory is a new server; anything else has lost something (ZOOKEEPER-2325). A snapshot.0 alone,
+ * incomplete, holds nothing to lose: the reference writes it unsynced. */
+static int start_empty(struct recovery *r, struct storage_recovered *ret)
+{
+    bool lost = r->snaps.len > 0 && r->snaps.items[r->snaps.len - 1].zxid != 0;
+    if (r->logs.len > 0 && !r->cfg->trust_empty)
+        return storage_fail(r->err, RC_CORRUPT,
+                            "no usable snapshot in %s, but transaction logs in %s: something was lost; "
+                            "snapshot.trust.empty=true replays the logs from an empty tree",
+                            r->snap_dir, r->log_dir);
+    if (lost && !r->cfg->trust_empty)
+        return storage_fail(r->err, RC_CORRUPT, "%s: the only snapshots are incomplete, and there are no transaction logs",
+                            r->snaps.items[r->snaps.len - 1].path);
+    r->tree = tree_new(&r->cfg->tree);
+    r->snapshot_zxid = 0;
+    r->from_empty = true;
+    if (r->logs.len > 0)
+        return 0;
+    int64_t zxid, bytes;
+    int rc = snapshot_write(r->cfg, r->tree, NULL, &zxid, &bytes, r->err);
+    ret->created = rc == 0;
+    return rc;
+}
+
+/* ---- the log ---- */
+
+/* May `next` directly follow `prev`? Zxids count up by one; a new epoch begins at counter 1. */
+static bool follows(int64_t prev, int64_t next)
+{
+    return next == prev + 1 || ((uint64_t)next >> 32 > (uint64_t)prev >> 32 && (uint32_t)next == 1);
+}
+
+/* Called with the first record behind the snapshot of every file. */
+static int check_joint(struct recovery *r, const struct log_file *l, int64_t zxid)
+{
+    int64_t prev = MAX(r->last_zxid, r->snapshot_zxid);
+    if (follows(prev, zxid) || zxid <= prev)
+        return 0;
+    if (r->from_empty && r->txns == 0) /* trust_empty: whatever there is, is all */
+        return 0;
+    if (r->tears.len > 0) {
+        const struct tear *t = &r->tears.items[r->tears.len - 1];
+        return storage_fail(r->err, RC_CORRUPT,
+                            "%s is torn at offset %lld behind zxid 0x%llx, and %s begins with 0x%llx: transactions are missing",
+                            t->path, (long long)t->pos, (unsigned long long)prev, l->path, (unsigned long long)zxid);
+    }
+    /* The reference skips one zxid for a multi with a null path; that one may fall between two files. */
+    if (zxid == prev + 2) {
+        log_warn("storage", "%s begins with zxid 0x%llx: 0x%llx is in no log", l->path, (unsigned long long)zxid,
+                 (unsigned long long)prev + 1);
+        return 0;
+    }
+    return storage_fail(r->err, RC_CORRUPT, "%s begins with zxid 0x%llx, but 0x%llx was the last before it: a log file is missing",
+                        l->path, (unsigned long long)zxid, (unsigned long long)prev);
+}
+
+static void clear_tears(struct recovery *r)
+{
+    for (size_t i = 0; i < r->tears.len; i++) {
+        log_warn("storage", "%s ends torn at offset %lld; the next file goes on behind it", r->tears.items[i].path,
+                 (long long)r->tears.items[i].pos);
+        free(r->tears.items[i].path);
+    }
+    r->tears.len = 0;
+}
+
+/* Compares the tree's digest with the one that was logged, once the snapshot is no longer fuzzy. A difference is told, never
+ * fatal: as in the reference. */
+static void check_digest(struct recovery *r, const struct txn_header *h, struct buf body)
+{
+    if (r->cfg->tree.no_digest)
+        return;
+    if (!r->compare_digests) {
+        if (!r->info.has_digest || h->zxid != r->info.digest_zxid)
+            return;
+        r->compare_digests = true;
+        if (r->info.digest != tree_digest(r->tree))
+            r->digest_mismatches++;
+    }
+    size_t len;
+    if (body.n < TXN_DIGEST_LEN || tree_txn_body_len(h, body, &r->arena, &len) < 0 || body.n - len < TXN_DIGEST_LEN)
+        return;
+    if (load_u32(body.p + len) == DIGEST_VERSION && load_u64(body.p + len + 4) != tree_digest(r->tree)) {
+        if (r->digest_mismatches++ == 0)
+            log_warn("storage", "the tree differs from the digest logged with zxid 0x%llx", (unsigned long long)h->zxid);
+    }
+}
+
+static int replay_record(struct recovery *r, struct log_file *l, const struct txn_header *h, struct buf txn, int64_t at)
+{
+    if (h->zxid <= r->snapshot_zxid) {
+        r->last_zxid = h->zxid;
+        return 0;
+    }
+    if (r->new_file) {
+        int rc = check_joint(r, l, h->zxid);
+        if (rc < 0)
+            return rc;
+        clear_tears(r);
+        r->new_file = false;
+    }
+    if (h->zxid < r->last_zxid)
+        log_error("storage", "%s: zxid 0x%llx at offset %lld is behind 0x%llx", l->path, (unsigned long long)h->zxid,
+                  (long long)at, (unsigned long long)r->last_zxid);
+    struct buf body = buf_of(txn.p + TXN_HEADER_LEN, txn.n - TXN_HEADER_LEN);
+    struct tree_result result = { 0 };
+    arena_reset(&r->arena);
+    if (tree_apply(r->tree, h, body, &r->arena, &result) < 0)
+        return storage_fail(r->err, RC_CORRUPT, "%s: transaction 0x%llx at offset %lld cannot be decoded (type %d)", l->path,
+                            (unsigned long long)h->zxid, (long long)at, h->type);
+    r->last_zxid = MAX(h->zxid, r->last_zxid);
+    if (tree_last_zxid(r->tree) < r->last_zxid)
+        tree_set_last_zxid(r->tree, r->last_zxid);
+    r->txns++;
+    r->log_bytes += (int64_t)txn.n + RECORD_OVERHEAD;
+    check_digest(r, h, body);
+    tell_progress(r);
+    return 0;
+}
+
+/* A hole with records behind it, all within what one unsynced batch can be, at the very end of the log. */
+static bool tear_is_crash(struct log_file *l, bool last_file)
+{
+    return last_file && l->hole && log_file_used(l) - l->pos <= LOG_UNSYNCED_MAX + (int64_t)l->max_record;
+}
+
+/* A server that was killed leaves its padding, which is real disk space. Nothing depends on its going. */
+static void trim_padding(struct log_file *l)
+{
+    struct vfs_file *f;
+    if (l->size == l->pos || l->vfs->open(l->vfs->ctx, l->path, VFS_WRITE, &f) < 0)
+        return;
+    (void)l->vfs->truncate(f, l->pos);
+    l->vfs->close(f);
+}
+
+static int judge_end(struct recovery *r, struct log_file *l, bool last_file)
+{
+    if (l->end == LOG_END_CORRUPT)
+        return storage_fail(r->err, RC_CORRUPT, "%s: damaged at offset %lld: %s", l->path, (long long)l->pos, l->why);
+    if (l->end == LOG_END_CLEAN) {
+        if (last_file)
+            trim_padding(l);
+        return 0;
+    }
+    if (log_file_valid_follows(l) && !tear_is_crash(l, last_file)) {
+        if (l->io_rc < 0)
+            return storage_fail_io(r->err, l->io_rc, "read", l->path);
+        return storage_fail(r->err, RC_CORRUPT, "%s: damaged at offset %lld: %s, and complete transactions follow", l->path,
+                            (long long)l->pos, l->why);
+    }
+    struct tear t = { .path = x_strdup(l->path), .pos = l->pos, .used = log_file_used(l), .no_records = l->records == 0 };
+    VEC_PUSH(&r->tears, t);
+    return 0;
+}
+
+static int replay_file(struct recovery *r, const char *path, bool last_file)
+{
+    struct log_file l;
+    int rc = log_file_open(r->cfg, path, &l, r->err);
+    if (rc < 0)
+        return rc;
+    struct txn_header h;
+    struct buf txn;
+    r->new_file = true;
+    for (;;) {
+        int64_t at = MAX(l.pos, FILE_HEADER_LEN);
+        rc = log_file_next(&l, &h, &txn, r->err);
+        if (rc <= 0)
+            break;
+        rc = replay_record(r, &l, &h, txn, at);
+        if (rc < 0)
+            break;
+    }
+    if (rc == 0)
+        rc = judge_end(r, &l, last_file);
+    log_file_close(&l);
+    return rc;
+}
+
+/* Cuts torn ends that no record follows. A file that holds nothing is removed. */
+static int cut_tears(struct recovery *r)
+{
+    int rc = 0;
+    for (size_t i = 0; i < r->tears.len && rc == 0; i++) {
+        const struct tear *t = &r->tears.items[i];
+        if (t->no_records) {
+            log_warn("storage", "%s holds no transaction: removed", t->path);
+            rc = r->vfs->remove(r->vfs->ctx, t->path);
+            if (rc < 0)
+                return storage_fail_io(r->err, rc, "remove", t->path);
+            continue;
+        }
+        log_warn("storage", "%s: an unfinished write at offset %lld, %lld bytes, is cut off", t->path, (long long)t->pos,
+                 (long long)(t->used - t->pos));
+        struct vfs_file *f;
+        rc = r->vfs->open(r->vfs->ctx, t->path, VFS_WRITE, &f);
+        if (rc < 0)
+            return storage_fail_io(r->err, rc, "open", t->path);
+        rc = r->vfs->truncate(f, t->pos);
+        if (rc == 0)
+            rc = r->vfs->sync(f);
+        r->vfs->close(f);
+        if (rc < 0)
+            return storage_fail_io(r->err, rc, "cut", t->path);
+    }
+    if (rc == 0 && r->tears.len > 0) {
+        rc = r->vfs->sync_dir(r->vfs->ctx, r->log_dir);
+        if (rc < 0)
+            return storage_fail_io(r->err, rc, "sync", r->log_dir);
+    }
+    return rc;
+}
+
+static int replay(struct recovery *r)
+{
+    r->last_zxid = r->snapshot_zxid;
+    /* An empty tree that nothing touched yet is exact; any other snapshot is fuzzy up to its digest's zxid. */
+    r->compare_digests = r->snapshot_zxid == 0 && (!r->info.has_digest || r->info.digest_zxid == 0);
+    if (r->info.has_digest && r->snapshot_zxid > 0 && r->info.digest_zxid == r->snapshot_zxid && !r->cfg->tree.no_digest) {
+        r->compare_digests = true; /* nothing changed during the walk */
+        if (r->info.digest != tree_digest(r->tree))
+            log_warn("storage", "the tree differs from the digest in its snapshot");
+    }
+    int rc = 0;
+    for (size_t i = storage_first_log(&r->logs, r->snapshot_zxid); i < r->logs.len && rc == 0; i++)
+        rc = replay_file(r, r->logs.items[i].path, i + 1 == r->logs.len);
+    return rc == 0 ? cut_tears(r) : rc;
+}
+
+/* ---- the end ---- */
+
+static int settle(struct recovery *r)
+{
+    tree_load_settle(r->tree);
+    if (r->digest_mismatches > 0)
+        log_warn("storage", "%llu logged digests differ from the tree", (unsigned long long)r->digest_mismatches);
+    size_t orphans = tree_kill_orphans(r->tree);
+    if (orphans == 0)
+        return 0;
+    /* They went without a transaction. Unless that is on disk before the next one, a replay would find them again and, where a
+     * node of the same name was made since, keep the wrong one. */
+    log_warn("storage", "%zu ephemeral nodes of sessions that are gone were removed", orphans);
+    int64_t zxid, bytes;
+    return snapshot_write(r->cfg, r->tree, NULL, &zxid, &bytes, r->err);
+}
+
+/* The reference's marker "an empty database is meant" counts once. */
+static void consume_marker(const struct storage_config *cfg)
+{
+    char *path = x_asprintf("%s/initialize", cfg->log_dir ? cfg->log_dir : cfg->data_dir);
+    (void)cfg->vfs->remove(cfg->vfs->ctx, path); /* usually there is none */
+    free(path);
+}
+
+static int run(struct recovery *r, struct storage_recovered *ret)
+{
+    int rc = prepare(r);
+    if (rc == 0)
+        rc = load_newest(r);
+    if (rc < 0)
+        return rc;
+    rc = rc == 0 ? start_empty(r, ret) : 0;
+    if (rc == 0)
+        rc = replay(r);
+    if (rc == 0)
+        rc = settle(r);
+    if (rc == 0)
+        consume_marker(r->cfg);
+    return rc;
+}
+
+int storage_recover(const struct storage_config *cfg, void (*progress)(void *data, const char *text), void *data,
+                    struct storage_recovered *ret, struct storage_error *err)
+{
+    struct recovery r = {
+        .cfg = cfg,
+        .vfs = cfg->vfs,
+        .snap_dir = storage_dir(cfg, false),
+        .log_dir = storage_dir(cfg, true),
+        .arena = arena_init(),
+        .progress = progress,
+        .progress_data = data,
+        .progress_at = clock_mono_ms() + PROGRESS_MS,
+        .err = err,
+    };
+    struct storage_recovered out = { 0 };
+    int rc = run(&r, &out);
+    if (rc == 0) {
+        out.tree = r.tree;
+        r.tree = NULL;
+        out.last_zxid = tree_last_zxid(out.tree);
+        out.snapshot_zxid = r.snapshot_zxid;
+        out.txns_replayed = r.txns;
+        out.log_bytes = r.log_bytes;
+        *ret = out;
+    }
+    if (r.tree)
+        tree_free(r.tree);
+    for (size_t i = 0; i < r.tears.len; i++)
+        free(r.tears.items[i].path);
+    VEC_FREE(&r.tears);
+    zxid_files_free(&r.snaps);
+    zxid_files_free(&r.logs);
+    arena_free(&r.arena);
+    free(r.snap_dir);
+    free(r.log_dir);
+    return rc;
+}

@@ -1,0 +1,228 @@
+/* snapshot_write.c - a fuzzy snapshot: the tree is walked in small steps under the read lock, between which it changes.
+ *
+ * Each step encodes into memory; compressing and writing happen with the lock released. The file's name is the last zxid when
+ * the walk began; replaying the log from there over the fuzzy content gives the exact tree (spec: apply rules). Sessions and
+ * ACLs are taken in the same lock hold as that zxid. The file appears under its name only when it is complete and synced. */
+#include "storage_internal.h"
+
+#include <stdio.h>
+#include <zlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#define STEP_NODES 2000
+#define STEP_BYTES (256u << 10)
+#define STEP_US 1000
+
+struct snap_writer {
+    struct snap_sink *sink;
+    struct wr buf;
+    uint32_t adler;
+};
+
+/* Hands what is encoded to the sink. */
+static int flush(struct snap_writer *w)
+{
+    w->adler = (uint32_t)adler32_z(w->adler, w->buf.p, w->buf.n);
+    int rc = snap_sink_write(w->sink, w->buf.p, w->buf.n);
+    wr_reset(&w->buf);
+    return rc;
+}
+
+static int seal(struct snap_writer *w)
+{
+    int rc = flush(w);
+    wr_u64(&w->buf, w->adler);
+    jute_write_str(&w->buf, jstr_of("/"));
+    return rc;
+}
+
+static void put_session(void *data, int64_t id, int32_t timeout_ms)
+{
+    struct wr *w = data;
+    wr_i64(w, id);
+    wr_i32(w, timeout_ms);
+}
+
+static void put_acl(void *data, int64_t id, struct jacls acl)
+{
+    struct wr *w = data;
+    wr_i64(w, id);
+    jute_write_acls(w, acl);
+}
+
+static void put_head(struct wr *w, struct tree *t)
+{
+    wr_u32(w, SNAP_MAGIC);
+    wr_u32(w, FILE_VERSION);
+    wr_i64(w, -1);
+    wr_u32(w, (uint32_t)tree_session_count(t));
+    tree_each_session(t, put_session, w);
+    wr_u32(w, (uint32_t)tree_acl_count(t));
+    tree_each_acl(t, put_acl, w);
+}
+
+/* Encodes nodes for at most a millisecond, 2000 nodes or 256 KiB. False when the walk is done. */
+static bool put_nodes(struct wr *w, struct tree_walk *walk)
+{
+    struct tree_walk_node n;
+    int64_t until = clock_mono_us() + STEP_US;
+    for (int i = 0; i < STEP_NODES && w->n < STEP_BYTES; i++) {
+        if (i % 64 == 63 && clock_mono_us() >= until)
+            break;
+        if (!tree_walk_next(walk, &n))
+            return false;
+        jute_write_str(w, n.path.p ? n.path : jstr_of(""));
+        jute_write_buf(w, n.data);
+        wr_i64(w, n.acl_id);
+        zk_stat_persisted_write(w, &n.stat);
+    }
+    return true;
+}
+
+/* What goes behind the nodes is of the moment when the walk ended. */
+struct tail {
+    int64_t zxid;
+    uint64_t digest;
+};
+
+static int write_tail(const struct storage_config *cfg, struct snap_writer *w, const struct tail *t)
+{
+    jute_write_str(&w->buf, jstr_of("/"));
+    int rc = seal(w);
+    if (rc == 0 && !cfg->tree.no_digest) {
+        wr_i64(&w->buf, t->zxid);
+        wr_i32(&w->buf, DIGEST_VERSION);
+        wr_u64(&w->buf, t->zxid == 0 ? 0 : t->digest); /* nothing applied yet: the reference writes zeros */
+        rc = seal(w);
+    }
+    if (rc == 0 && !cfg->no_last_zxid_section) {
+        wr_i64(&w->buf, t->zxid);
+        rc = seal(w);
+    }
+    return rc == 0 ? flush(w) : rc;
+}
+
+static void no_lock(void *data)
+{
+}
+
+static int write_content(const struct storage_config *cfg, struct tree *t, struct tree_walk *walk,
+                         const struct snapshot_locks *locks, struct snap_writer *w)
+{
+    struct tail tail = { 0 };
+    int rc = 0;
+    for (bool more = true; more && rc == 0;) {
+        locks->lock(locks->data);
+        more = put_nodes(&w->buf, walk);
+        if (!more)
+            tail = (struct tail){ tree_last_zxid(t), tree_digest(t) };
+        locks->unlock(locks->data);
+        rc = flush(w);
+    }
+    if (rc == 0)
+        rc = write_tail(cfg, w, &tail);
+    return rc == 0 ? snap_sink_finish(w->sink) : rc;
+}
+
+struct names {
+    char *dir, *tmp, *final;
+};
+
+/* The temporary name begins with a dot because the reference takes snapshot.<hex>.<anything> for a snapshot. */
+static struct names make_names(const struct storage_config *cfg, enum snap_format format, int64_t zxid)
+{
+    static const char *const suffix[] = { [SNAP_PLAIN] = "", [SNAP_GZ] = ".gz", [SNAP_SNAPPY] = ".snappy" };
+    struct names n = { .dir = storage_dir(cfg, false) };
+    n.final = x_asprintf("%s/snapshot.%llx%s", n.dir, (unsigned long long)zxid, suffix[format]);
+    n.tmp = x_asprintf("%s/.snapshot.%llx%s.tmp", n.dir, (unsigned long long)zxid, suffix[format]);
+    return n;
+}
+
+static void free_names(struct names *n)
+{
+    free(n->dir);
+    free(n->tmp);
+    free(n->final);
+}
+
+static int format_of(const struct storage_config *cfg, enum snap_format *ret, struct storage_error *err)
+{
+    const char *c = cfg->compression ? cfg->compression : "";
+    if (strcmp(c, "") == 0)
+        *ret = SNAP_PLAIN;
+    else if (strcmp(c, "gz") == 0)
+        *ret = SNAP_GZ;
+    else if (strcmp(c, "snappy") == 0)
+        *ret = SNAP_SNAPPY;
+    else
+        return storage_fail(err, RC_INVAL, "unknown snapshot compression: %s", c);
+    return 0;
+}
+
+static int publish(const struct vfs *vfs, struct vfs_file *f, const struct names *n, struct storage_error *err)
+{
+    int rc = vfs->sync(f);
+    if (rc < 0)
+        return storage_fail_io(err, rc, "sync", n->tmp);
+    rc = vfs->rename(vfs->ctx, n->tmp, n->final);
+    if (rc < 0)
+        return storage_fail_io(err, rc, "rename to", n->final);
+    rc = vfs->sync_dir(vfs->ctx, n->dir);
+    if (rc < 0)
+        return storage_fail_io(err, rc, "sync", n->dir);
+    return 0;
+}
+
+int snapshot_write(const struct storage_config *cfg, struct tree *t, const struct snapshot_locks *locks, int64_t *ret_zxid,
+                   int64_t *ret_bytes, struct storage_error *err)
+{
+    static const struct snapshot_locks none = { no_lock, no_lock, NULL };
+    const struct vfs *vfs = cfg->vfs;
+    enum snap_format format = SNAP_PLAIN;
+    int rc = format_of(cfg, &format, err);
+    if (rc < 0)
+        return rc;
+    if (!locks)
+        locks = &none;
+
+    struct snap_writer w = { .buf = wr_init(0), .adler = 1 };
+    locks->lock(locks->data);
+    struct tree_walk *walk = tree_walk_begin(t);
+    if (!walk) {
+        locks->unlock(locks->data);
+        return storage_fail(err, RC_BUSY, "a snapshot is being written already");
+    }
+    int64_t zxid = tree_walk_zxid(walk), bytes = 0;
+    put_head(&w.buf, t);
+    locks->unlock(locks->data);
+
+    struct names names = make_names(cfg, format, zxid);
+    struct vfs_file *f = NULL;
+    rc = vfs->mkdir(vfs->ctx, names.dir);
+    if (rc == 0)
+        rc = vfs->open(vfs->ctx, names.tmp, VFS_WRITE | VFS_CREATE | VFS_TRUNCATE, &f);
+    if (rc == 0) {
+        w.sink = snap_sink_new(vfs, f, format);
+        rc = write_content(cfg, t, walk, locks, &w);
+        bytes = snap_sink_bytes(w.sink);
+    }
+    locks->lock(locks->data);
+    tree_walk_end(walk);
+    locks->unlock(locks->data);
+    if (rc < 0)
+        storage_fail_io(err, rc, "write", names.tmp);
+    else
+        rc = publish(vfs, f, &names, err);
+    if (f)
+        vfs->close(f);
+    if (rc == 0) {
+        *ret_zxid = zxid;
+        *ret_bytes = bytes;
+    }
+    snap_sink_free(w.sink);
+    wr_free(&w.buf);
+    free_names(&names);
+    return rc;
+}
