@@ -54,6 +54,7 @@ enum quoll_err {
     QUOLL_NOT_READ_ONLY = -119,
     QUOLL_NO_WATCHER = -121,
     QUOLL_QUOTA_EXCEEDED = -125,
+    QUOLL_THROTTLED = -127, /* not executed: too much is pending, here or on the server */
 };
 /* "no node"; never NULL. */
 QUOLL_API const char *quoll_strerror(int err);
@@ -137,7 +138,8 @@ struct quoll_options {
     bool read_only;              /* accept a read-only server */
     bool no_new_session;         /* stop at expiry */
     bool no_shuffle;             /* keep the order of `servers` */
-    uint32_t max_buffer;         /* largest reply in bytes; 0: 4 MiB */
+    uint32_t max_buffer;         /* largest reply in bytes; 0: 4 MiB. A larger one gives QUOLL_MARSHALLING_ERROR */
+    uint32_t max_request;        /* largest request in bytes, refused with QUOLL_BAD_ARGUMENTS; 0: 1048575, the servers' default */
     /* Session events: connected, connecting, expired... May be NULL. */
     void (*on_state)(quoll_client *c, enum quoll_state state, void *data);
     /* One line for people about connection trouble ("127.0.0.1:2181: connection refused"); may be NULL. No secrets. */

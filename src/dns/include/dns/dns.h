@@ -19,6 +19,7 @@ struct dns_config {
     const char *const *namespaces; /* allow list; count 0: all */
     size_t namespace_count;
     bool pods_insecure;       /* a-b-c-d.ns.pod.<zone> answers the address in the name */
+    bool ignore_empty;        /* a ClusterIP service without a ready endpoint is NXDOMAIN too */
     const char *const *forward; /* upstream "ip[:port]" addresses for other names; count 0: REFUSED */
     size_t forward_count;
     size_t cache_entries;     /* of forwarded answers; 0: 10000 */

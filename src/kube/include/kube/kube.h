@@ -57,6 +57,10 @@ struct kube_api_options {
     /* Timing, 0 = the default in brackets; tests shrink them. */
     uint32_t backoff_min_ms /* [800] */, backoff_max_ms /* [30000] */;
     uint32_t watch_timeout_min_s /* [300], at most twice that */, watch_grace_ms /* [30000] */;
+    uint64_t seed; /* of the jitter; 0: a random one */
+    /* In-cluster: where token, ca.crt and namespace are; NULL: $QUOLL_SERVICEACCOUNT_DIR, then
+     * /var/run/secrets/kubernetes.io/serviceaccount. */
+    const char *serviceaccount_dir;
 };
 
 /* Opens an API source and starts it. Configuration trouble (no file, bad YAML, unknown context) is returned at once:

@@ -98,6 +98,8 @@ void core_effects_clear(struct core *c);
 int64_t core_last_proposed(const struct core *c);
 uint64_t core_outstanding(const struct core *c);   /* proposed, not applied */
 size_t core_live_sessions(const struct core *c);
+/* How often the tree's digest after an apply was not the one written into the transaction. Not 0: a bug of ours. */
+uint64_t core_digest_mismatches(const struct core *c);
 /* For the four-letter word `dump`: sessions by expiry, ascending. */
 void core_each_expiry(const struct core *c, void (*fn)(void *data, int64_t expiry_mono_ms, int64_t session_id), void *data);
 

@@ -1,0 +1,250 @@
+/* manifest_file.c - see manifest_file.h: from text to objects. */
+#include "manifest_file.h"
+
+#include <stdio.h>
+
+#include "base/str.h"
+#include "normalize.h"
+#include "yaml_doc.h"
+
+static const struct known_kind {
+    const char *kind, *list;
+    const char *api[3];
+    enum manifest_kind as;
+} known_kinds[] = {
+    { "Namespace", "NamespaceList", { "v1" }, MANIFEST_NAMESPACE },
+    { "Service", "ServiceList", { "v1" }, MANIFEST_SERVICE },
+    { "EndpointSlice", "EndpointSliceList", { "discovery.k8s.io/v1", "discovery.k8s.io/v1beta1" }, MANIFEST_SLICE },
+    { "Endpoints", "EndpointsList", { "v1" }, MANIFEST_ENDPOINTS },
+};
+
+/* One reading of a file. */
+struct reading {
+    const char *file;
+    const struct manifest_sink *sink;
+    const struct yaml_doc *doc;
+    const char *prefix;          /* of paths: "" or "items[3]." */
+    struct manifest_objects *old, now;
+    bool unknown_broken;         /* something malformed could not be named */
+};
+
+static void object_free(struct manifest_object *o)
+{
+    free(o->key);
+    json_decref(o->json);
+}
+
+void manifest_objects_free(struct manifest_objects *objects)
+{
+    for (size_t i = 0; i < objects->len; i++)
+        object_free(&objects->items[i]);
+    VEC_FREE(objects);
+}
+
+static struct manifest_object *find(const struct manifest_objects *objects, const char *key)
+{
+    for (size_t i = 0; i < objects->len; i++)
+        if (strcmp(objects->items[i].key, key) == 0)
+            return &objects->items[i];
+    return NULL;
+}
+
+static void report(struct reading *r, uint32_t line, const char *text)
+{
+    r->sink->problem(r->sink->data, r->file, line, text);
+}
+
+static void report_path(void *data, const char *path, const char *what)
+{
+    struct reading *r = data;
+    char *full = x_asprintf("%s%s", r->prefix, path);
+    char *text = x_asprintf("%s: %s", full, what);
+    report(r, yaml_locate(r->doc, full), text);
+    free(text);
+    free(full);
+}
+
+static char *object_key(enum manifest_kind kind, const json_t *json)
+{
+    const char *ns = kind == MANIFEST_NAMESPACE ? "" : kube_meta(json, "namespace");
+    if (kind != MANIFEST_NAMESPACE && !*ns)
+        ns = "default";
+    return x_asprintf("%d/%s/%s", (int)kind, ns, kube_meta(json, "name"));
+}
+
+/* ---- from what people write to what an API server would answer ---- */
+
+static bool blank(const json_t *v)
+{
+    return !json_is_string(v) || json_string_length(v) == 0;
+}
+
+/* Nobody allocates addresses here, so a Service without one is headless. clusterIP and clusterIPs[0] are always alike. */
+static void complete_service(json_t *json)
+{
+    json_t *spec = json_object_get(json, "spec"), *list = json_object_get(spec, "clusterIPs");
+    const char *type = json_string_value(json_object_get(spec, "type"));
+
+    if (!type) {
+        type = "ClusterIP";
+        json_object_set_new(spec, "type", json_string(type));
+    }
+    if (strcmp(type, "ExternalName") == 0)
+        return;
+    if (blank(json_object_get(spec, "clusterIP"))) {
+        const json_t *first = json_array_get(list, 0);
+        json_object_set_new(spec, "clusterIP", json_string(blank(first) ? "None" : json_string_value(first)));
+    }
+    if (json_array_size(list) == 0 || blank(json_array_get(list, 0)))
+        json_object_set_new(spec, "clusterIPs", json_pack("[O]", json_object_get(spec, "clusterIP")));
+}
+
+static void complete_protocols(json_t *ports)
+{
+    json_t *port;
+    size_t i;
+    json_array_foreach(ports, i, port)
+    {
+        const json_t *protocol = json_object_get(port, "protocol");
+        if (!protocol || json_is_null(protocol))
+            json_object_set_new(port, "protocol", json_string("TCP"));
+    }
+}
+
+static void complete(json_t *json, enum manifest_kind kind)
+{
+    static const enum kube_kind delivered[] = {
+        [MANIFEST_NAMESPACE] = KUBE_NAMESPACE,
+        [MANIFEST_SERVICE] = KUBE_SERVICE,
+        [MANIFEST_SLICE] = KUBE_ENDPOINT_SLICE,
+    };
+    json_t *meta = json_object_get(json, "metadata");
+
+    if (kind == MANIFEST_NAMESPACE)
+        json_object_del(meta, "namespace");
+    else if (!*kube_meta(json, "namespace"))
+        json_object_set_new(meta, "namespace", json_string("default"));
+    if (kind == MANIFEST_SERVICE) {
+        complete_service(json);
+        complete_protocols(json_object_get(json_object_get(json, "spec"), "ports"));
+    } else if (kind == MANIFEST_SLICE) {
+        complete_protocols(json_object_get(json, "ports"));
+    }
+    if (kind != MANIFEST_ENDPOINTS)
+        (void)kube_normalize(json, delivered[kind]); /* it has a name: it was validated */
+}
+
+/* ---- objects of one document ---- */
+
+static void keep_old(struct reading *r, const char *key)
+{
+    struct manifest_object *o = find(r->old, key);
+    if (!o || find(&r->now, key))
+        return;
+    struct manifest_object copy = { o->kind, x_strdup(o->key), json_incref(o->json), o->line };
+    VEC_PUSH(&r->now, copy);
+}
+
+static void take_known(struct reading *r, json_t *json, enum manifest_kind kind)
+{
+    const struct validate_sink sink = { r, report_path };
+    size_t issues = kube_validate(json, kind, &sink);
+    char *key = object_key(kind, json);
+
+    if (issues > 0) {
+        if (*kube_meta(json, "name"))
+            keep_old(r, key);
+        else
+            r->unknown_broken = true;
+    } else if (find(&r->now, key)) {
+        report_path(r, "metadata.name", "the object appears twice in this file, the first one counts");
+    } else {
+        complete(json, kind);
+        struct manifest_object o = { kind, key, json_incref(json), yaml_locate(r->doc, r->prefix) };
+        VEC_PUSH(&r->now, o);
+        key = NULL;
+    }
+    free(key);
+}
+
+static bool takes_api(const struct known_kind *k, const char *api)
+{
+    for (size_t i = 0; i < ARRAY_LEN(k->api) && k->api[i]; i++)
+        if (strcmp(k->api[i], api) == 0)
+            return true;
+    return false;
+}
+
+static void take_object(struct reading *r, json_t *json);
+
+static void take_list(struct reading *r, json_t *json, const struct known_kind *of)
+{
+    json_t *items = json_object_get(json, "items"), *item;
+    char prefix[40];
+    size_t i;
+
+    if (items && !json_is_array(items) && !json_is_null(items)) {
+        report_path(r, "items", "must be a list");
+        r->unknown_broken = true;
+    }
+    json_array_foreach(items, i, item)
+    {
+        snprintf(prefix, sizeof prefix, "items[%zu].", i);
+        r->prefix = prefix;
+        if (of && json_is_object(item)) /* a ServiceList's items name no kind of their own */
+            take_known(r, item, of->as);
+        else
+            take_object(r, item);
+        r->prefix = "";
+    }
+}
+
+static void take_object(struct reading *r, json_t *json)
+{
+    const char *kind = json_string_value(json_object_get(json, "kind"));
+    const char *api = json_string_value(json_object_get(json, "apiVersion"));
+    bool nested = *r->prefix != '\0';
+
+    if (!json_is_object(json) || !kind || !api) {
+        const char *missing = !json_is_object(json) ? "" : kind ? "apiVersion" : "kind";
+        report_path(r, missing, *missing ? "missing" : "not a Kubernetes object");
+        r->unknown_broken = true;
+        return;
+    }
+    if (!nested && strcmp(kind, "List") == 0 && strcmp(api, "v1") == 0) {
+        take_list(r, json, NULL);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(known_kinds); i++) {
+        const struct known_kind *k = &known_kinds[i];
+        if (!takes_api(k, api))
+            continue; /* a Service of serving.knative.dev is something else */
+        if (strcmp(k->kind, kind) == 0)
+            take_known(r, json, k->as);
+        else if (!nested && strcmp(k->list, kind) == 0)
+            take_list(r, json, k);
+    }
+}
+
+void manifest_file_update(const char *file, const char *text, size_t n, struct manifest_objects *objects,
+                          const struct manifest_sink *sink)
+{
+    struct reading r = { .file = file, .sink = sink, .prefix = "", .old = objects };
+    struct yaml_docs docs;
+
+    yaml_load(text, n, str_has_suffix(file, ".json"), &docs);
+    for (size_t i = 0; i < docs.len; i++) {
+        r.doc = &docs.items[i];
+        if (r.doc->error) {
+            report(&r, r.doc->line, r.doc->error);
+            r.unknown_broken = true;
+        } else {
+            take_object(&r, r.doc->json);
+        }
+    }
+    for (size_t i = 0; i < objects->len && r.unknown_broken; i++)
+        keep_old(&r, objects->items[i].key);
+    yaml_docs_free(&docs);
+    manifest_objects_free(objects);
+    *objects = r.now;
+}

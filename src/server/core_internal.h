@@ -1,0 +1,205 @@
+/* core_internal.h - what the files of the server core share. See server/core.h for what the core is.
+ *
+ * core.c      making, time, effects, figures            session.c   tracker, expiry, passwords
+ * overlay.c   the state as it will be once everything    prep.c      validates one operation and writes its txn
+ *             under way is applied                       prep_multi.c  the same for many at once
+ * pipeline.c  zxids, append -> persisted -> apply        replies.c   what a client is sent
+ * reaper.c    containers and TTL nodes                   reads.c     everything that needs no zxid (net threads) */
+#ifndef SERVER_CORE_INTERNAL_H
+#define SERVER_CORE_INTERNAL_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "server/core.h"
+
+/* ---- sessions ---- */
+#define SESSION_RING 256 /* buckets; a session further away than the ring goes around once more */
+
+struct session {
+    int64_t id;
+    int32_t timeout_ms;
+    bool closing;       /* a closeSession is under way: later writes fail */
+    uint64_t conn;      /* 0: none at present */
+    int64_t expiry_ms;  /* end of the bucket it lies in */
+    struct list bucket; /* alone when closing */
+    struct list owned;  /* of struct change: what is under way for its ephemerals */
+};
+
+struct sessions {
+    struct u64map by_id;
+    struct list ring[SESSION_RING];
+    int64_t interval_ms, next_expiry_ms;
+    int64_t next_id;
+    size_t live;
+};
+
+void sessions_init(struct core *c, int64_t wall_ms);
+void sessions_done(struct core *c);
+struct session *session_find(const struct core *c, int64_t id); /* NULL: no such session */
+void session_touch(struct core *c, struct session *s);
+void session_set_closing(struct core *c, struct session *s);
+void session_remove(struct core *c, struct session *s);
+void sessions_tick(struct core *c);
+
+/* ---- transactions under way ---- */
+struct pending {
+    struct pending *next;
+    uint32_t refs; /* the queue's, an APPEND effect's, one per change that borrows from its bytes */
+    int64_t zxid, time_ms;
+    uint64_t conn; /* 0: nobody waits */
+    int64_t session_id;
+    int32_t xid, op;   /* as requested */
+    int32_t txn_type;  /* as logged: differs when the request failed */
+    int32_t err;       /* of an error txn */
+    uint64_t digest;   /* of the tree once this is applied */
+    bool has_digest;
+    size_t body_len;   /* txn bytes between header and digest */
+    struct wr txn;     /* header, body, digest */
+};
+#define TXN_HEADER_LEN 32
+#define TXN_DIGEST_LEN 12
+#define TXN_TYPE_OFFSET 28 /* of the type within the header */
+#define DIGEST_VERSION 2
+
+void pending_unref(struct pending *p);
+
+/* ---- overlay: per path, the newest state that is not applied yet ----
+ * Bytes that a change brought with it stay in the transaction that brought them: the change holds a reference and an
+ * offset (the buffer may still move while the transaction is being written). */
+struct change {
+    struct change *chain;    /* of the hash bucket */
+    struct change *shadowed; /* the state before this transaction, while it is being prepared */
+    struct list fifo;        /* all changes by zxid */
+    struct list owned;       /* struct session.owned, or alone */
+    uint64_t hash;
+    int64_t zxid;
+    bool deleted;
+    int32_t child_count;
+    uint64_t digest; /* 0: deleted, or not covered */
+    struct zk_stat_persisted stat;
+    struct pending *data_src, *acl_src; /* NULL: as in the tree */
+    size_t data_off, acl_off, acl_len;
+    int32_t data_len; /* -1: null */
+    int32_t path_len;
+    char path[];
+};
+
+struct overlay {
+    struct change **buckets;
+    size_t cap, len;
+    struct list fifo;
+    struct VEC(struct change *) journal; /* changes of the transaction being prepared */
+    uint64_t digest;       /* of the tree once everything under way is applied */
+    uint64_t digest_saved; /* before the transaction being prepared */
+};
+
+/* A node as a validation sees it: the overlay's, else the tree's. */
+struct view {
+    struct jstr path; /* borrowed */
+    uint64_t hash;
+    struct change *change;    /* may be NULL */
+    const struct znode *node; /* the tree's, when there is no change */
+    struct zk_stat_persisted stat;
+    int32_t child_count;
+};
+
+void overlay_init(struct core *c);
+void overlay_done(struct core *c);
+bool view_find(const struct core *c, struct jstr path, struct view *ret); /* false: no such node; *ret can still be edited */
+struct jbuf view_data(const struct core *c, const struct view *v);
+struct jacls view_acl(const struct core *c, const struct view *v, struct arena *a);
+/* Every transaction's changes stand between begin and one of commit and rollback. */
+void overlay_begin(struct core *c);
+void overlay_commit(struct core *c);
+void overlay_rollback(struct core *c);
+/* Starts to change a node: the result is as in v, or zeroed if there was none; the caller changes it and seals it. */
+struct change *change_edit(struct core *c, int64_t zxid, const struct view *v);
+void change_set_data(struct change *ch, struct pending *src, size_t off, int32_t len);
+void change_set_acl(struct change *ch, struct pending *src, size_t off, size_t len);
+void change_seal(struct core *c, struct change *ch);
+void overlay_drop(struct core *c, int64_t applied_zxid);
+
+/* ---- preparation ---- */
+struct op { /* any single operation, decoded; borrows from the request and the arena */
+    int32_t type, flags, version;
+    struct jstr path;
+    struct jbuf data;
+    struct jacls acl;
+    int64_t ttl;
+};
+struct prep {
+    struct core *c;
+    struct pending *p;
+    struct session *session; /* NULL: internal, unchecked */
+    struct auth_ids *ids;
+    struct arena *a;
+};
+/* Decodes one operation; the caller checks r->rc. false: not an operation that can be decoded on its own. */
+bool op_decode(struct rd *r, struct arena *a, int32_t type, struct op *ret);
+/* Validates, appends the txn's body, records the changes. ZK_OK or an error with nothing changed but bytes in the txn.
+ * ZK_MARSHALLINGERROR spoils a whole multi; any other error is a result of its step. */
+int32_t prep_op(struct prep *pr, const struct op *op);
+int32_t prep_multi(struct prep *pr, struct rd *r);
+/* Fills p->txn for the request: always a valid txn, if only one that says which error. */
+void prep_request(struct prep *pr, struct buf body);
+void prep_delete_container(struct prep *pr, struct jstr path);
+
+/* ---- pipeline ---- */
+struct pending *pipeline_begin(struct core *c, int64_t session_id, int32_t xid, int32_t op, uint64_t conn, size_t body_len);
+void pipeline_append(struct core *c, struct pending *p);
+struct core_effect *effect_add(struct core *c, enum core_effect_type type, uint64_t conn);
+void session_ready(struct core *c, uint64_t conn, const struct session *s); /* s NULL: invalid */
+void submit_close_session(struct core *c, struct session *s);
+void submit_create_session(struct core *c, struct session *s);
+
+/* ---- replies ---- */
+/* Appends the reply frame of an applied write. */
+void reply_write(struct wr *w, const struct pending *p, const struct tree_result *res);
+
+/* ---- reaper ---- */
+struct reaper {
+    struct VEC(char *) queue; /* owned paths, taken from the end */
+    int64_t next_check_ms, next_delete_ms;
+};
+void reaper_init(struct core *c);
+void reaper_done(struct core *c);
+void reaper_tick(struct core *c);
+int64_t reaper_next_wake(const struct core *c);
+
+/* ---- the whole ---- */
+struct core {
+    struct core_config cfg;
+    struct tree *tree; /* borrowed */
+    int64_t now_ms, wall_ms;
+    struct sessions sessions;
+    struct overlay overlay;
+    struct reaper reaper;
+
+    int64_t last_proposed, committed;
+    struct pending *head, **tail; /* proposed, not applied, in zxid order */
+    uint64_t outstanding;
+    uint64_t digest_mismatches;
+
+    uint64_t rng;
+    uint64_t txns_since_snap;
+    int64_t bytes_since_snap;
+    uint64_t snap_at_txns;
+    int64_t snap_at_bytes;
+    bool snapshot_running;
+
+    struct VEC(struct core_effect) effects;
+    struct VEC(struct pending *) appended; /* references that APPEND effects hold */
+    struct arena prep_arena, apply_arena, out_arena;
+    struct wr frame;             /* scratch */
+    struct VEC(struct op) steps; /* scratch of prep_multi */
+};
+
+static inline struct jstr path_parent(struct jstr path)
+{
+    int32_t i = path.n;
+    while (i > 0 && path.p[i - 1] != '/')
+        i--;
+    return i <= 1 ? jstr_n("/", 1) : jstr_n(path.p, (size_t)i - 1);
+}
+
+#endif

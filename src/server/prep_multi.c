@@ -1,0 +1,92 @@
+/* prep_multi.c - a multi: all of its steps in one transaction, or none.
+ *
+ * The steps are validated in order, each against what the steps before it leave behind. When one fails, what its forerunners recorded is taken back,
+ * and the transaction that is logged says for each step how it fared: 0 before the failing one, its error, -2 after it.
+ * Source: MultiOperationRecord, PrepRequestProcessor case multi (3.9). */
+#include "core_internal.h"
+
+/* Steps are kept as the reference's decoder rewrites them: by flags rather than by the opcode that was sent. */
+static bool step_rewrite(struct op *op)
+{
+    switch (op->type) {
+    case ZK_OP_CREATE:
+    case ZK_OP_CREATE2:
+    case ZK_OP_CREATE_CONTAINER:
+        if (op->flags < ZK_PERSISTENT || op->flags > ZK_CONTAINER)
+            return false;
+        if (op->flags == ZK_CONTAINER)
+            op->type = ZK_OP_CREATE_CONTAINER;
+        return true;
+    case ZK_OP_CREATE_TTL:
+        if (op->flags == ZK_CONTAINER)
+            op->type = ZK_OP_CREATE_CONTAINER;
+        else if (op->flags >= ZK_PERSISTENT && op->flags < ZK_CONTAINER)
+            op->type = ZK_OP_CREATE;
+        return true; /* flags out of range are that step's own failure */
+    case ZK_OP_DELETE:
+    case ZK_OP_SET_DATA:
+    case ZK_OP_CHECK:
+        return true;
+    }
+    return false;
+}
+
+/* Reads all steps into c->steps; false: the whole request is malformed. */
+static bool multi_decode(struct prep *pr, struct rd *r)
+{
+    struct core *c = pr->c;
+    c->steps.len = 0;
+    for (;;) {
+        struct multi_header mh;
+        multi_header_read(r, pr->a, &mh);
+        if (r->rc != 0)
+            return false;
+        if (mh.done)
+            return true;
+        struct op op;
+        if (!op_decode(r, pr->a, mh.type, &op) || r->rc != 0 || !op.path.p || !step_rewrite(&op))
+            return false;
+        VEC_PUSH(&c->steps, op);
+    }
+}
+
+static void step_write_error(struct wr *w, int32_t err)
+{
+    wr_i32(w, ZK_OP_ERROR);
+    wr_i32(w, 4);
+    wr_i32(w, err);
+}
+
+/* Step `failed` began at offset `at` of the txn: it and what follows become errors. */
+static int32_t multi_fail(struct prep *pr, size_t at, size_t failed, int32_t err)
+{
+    struct wr *w = &pr->p->txn;
+    overlay_rollback(pr->c);
+    w->n = at;
+    step_write_error(w, err);
+    for (size_t i = failed + 1; i < pr->c->steps.len; i++)
+        step_write_error(w, ZK_RUNTIMEINCONSISTENCY);
+    size_t max = pr->c->cfg.max_txn;
+    return max != 0 && w->n + TXN_DIGEST_LEN > max ? ZK_MARSHALLINGERROR : ZK_OK;
+}
+
+int32_t prep_multi(struct prep *pr, struct rd *r)
+{
+    struct wr *w = &pr->p->txn;
+    if (!multi_decode(pr, r))
+        return ZK_MARSHALLINGERROR;
+    wr_i32(w, (int32_t)pr->c->steps.len);
+    for (size_t i = 0; i < pr->c->steps.len; i++) {
+        const struct op *op = &pr->c->steps.items[i];
+        size_t at = w->n;
+        wr_i32(w, op->type);
+        wr_i32(w, 0);
+        int32_t err = prep_op(pr, op);
+        if (err == ZK_MARSHALLINGERROR)
+            return err;
+        if (err)
+            return multi_fail(pr, at, i, err);
+        wr_patch_u32(w, at + 4, (uint32_t)(w->n - at - 8));
+    }
+    return ZK_OK;
+}

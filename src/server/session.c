@@ -1,0 +1,207 @@
+/* session.c - which sessions live, and until when.
+ *
+ * Expiry is by buckets of one tick: a session lies in the bucket that ends after now + timeout, and when a bucket's end has
+ * come, all in it expire. So touching is cheap (mostly nothing changes) and a session expires between its timeout and one tick later.
+ * Source: SessionTrackerImpl, ExpiryQueue, ZooKeeperServer.reopenSession (3.9). */
+#include "core_internal.h"
+
+int32_t session_timeout_clamp(int32_t requested_ms, int32_t min_ms, int32_t max_ms)
+{
+    return MIN(MAX(requested_ms, min_ms), max_ms);
+}
+
+/* java.util.Random, seeded with the id and nextBytes(16): any server of an ensemble can check what another gave out. */
+void session_passwd(int64_t session_id, uint8_t out[ZK_PASSWORD_LEN])
+{
+    const uint64_t mult = UINT64_C(0x5DEECE66D), mask = (UINT64_C(1) << 48) - 1;
+    uint64_t s = ((uint64_t)session_id ^ UINT64_C(0xB3415C00) ^ mult) & mask;
+    for (int i = 0; i < ZK_PASSWORD_LEN; i += 4) {
+        s = (s * mult + 0xB) & mask;
+        uint32_t v = (uint32_t)(s >> 16);
+        for (int k = 0; k < 4; k++)
+            out[i + k] = (uint8_t)(v >> (8 * k));
+    }
+}
+
+int64_t session_first_id(int64_t server_id, int64_t wall_ms)
+{
+    uint64_t id = (uint64_t)server_id << 56 | ((uint64_t)wall_ms << 24) >> 8;
+    if ((int64_t)id == ZK_OWNER_CONTAINER)
+        id++; /* an ephemeral of this session would look like a container */
+    return (int64_t)id;
+}
+
+static int64_t bucket_end(const struct sessions *ss, int64_t t)
+{
+    return (t / ss->interval_ms + 1) * ss->interval_ms;
+}
+
+static struct list *bucket_at(struct sessions *ss, int64_t end)
+{
+    return &ss->ring[(uint64_t)(end / ss->interval_ms) % SESSION_RING];
+}
+
+static struct session *session_add(struct core *c, int64_t id, int32_t timeout_ms)
+{
+    struct session *s = x_calloc(1, sizeof(*s));
+    s->id = id;
+    s->timeout_ms = timeout_ms;
+    list_init(&s->bucket);
+    list_init(&s->owned);
+    u64map_set(&c->sessions.by_id, (uint64_t)id, s);
+    c->sessions.live++;
+    session_touch(c, s);
+    return s;
+}
+
+static void session_restore(void *data, int64_t id, int32_t timeout_ms)
+{
+    session_add(data, id, timeout_ms);
+}
+
+void sessions_init(struct core *c, int64_t wall_ms)
+{
+    struct sessions *ss = &c->sessions;
+    ss->interval_ms = MAX(c->cfg.tick_ms, 1);
+    for (size_t i = 0; i < SESSION_RING; i++)
+        list_init(&ss->ring[i]);
+    ss->next_expiry_ms = bucket_end(ss, c->now_ms);
+    ss->next_id = session_first_id(c->cfg.server_id, wall_ms);
+    tree_each_session(c->tree, session_restore, c);
+}
+
+void sessions_done(struct core *c)
+{
+    u64map_free(&c->sessions.by_id, free);
+}
+
+struct session *session_find(const struct core *c, int64_t id)
+{
+    return u64map_get(&c->sessions.by_id, (uint64_t)id);
+}
+
+void session_touch(struct core *c, struct session *s)
+{
+    if (s->closing)
+        return;
+    int64_t end = bucket_end(&c->sessions, c->now_ms + MAX(s->timeout_ms, 0));
+    if (end == s->expiry_ms && !list_empty(&s->bucket))
+        return;
+    list_remove(&s->bucket);
+    s->expiry_ms = end;
+    list_push_back(bucket_at(&c->sessions, end), &s->bucket);
+}
+
+void session_set_closing(struct core *c, struct session *s)
+{
+    if (s->closing)
+        return;
+    s->closing = true;
+    c->sessions.live--;
+    list_remove(&s->bucket);
+}
+
+void session_remove(struct core *c, struct session *s)
+{
+    ASSERT(s->closing);
+    ASSERT(list_empty(&s->owned)); /* its closeSession deleted them, and nothing of it came in since */
+    u64map_del(&c->sessions.by_id, (uint64_t)s->id);
+    free(s);
+}
+
+/* Closing unlinks from the bucket, and only from there: the walk is safe. */
+void sessions_tick(struct core *c)
+{
+    struct sessions *ss = &c->sessions;
+    while (ss->next_expiry_ms <= c->now_ms) {
+        LIST_EACH_SAFE(it, bucket_at(ss, ss->next_expiry_ms))
+        {
+            struct session *s = CONTAINER_OF(it, struct session, bucket);
+            if (s->expiry_ms <= ss->next_expiry_ms)
+                submit_close_session(c, s);
+        }
+        ss->next_expiry_ms += ss->interval_ms;
+    }
+}
+
+void core_touch(struct core *c, int64_t session_id)
+{
+    struct session *s = session_find(c, session_id);
+    if (s)
+        session_touch(c, s);
+}
+
+/* A fresh id that is neither 0 nor in use: a clock set back must not hand one out twice. */
+static int64_t session_next_id(struct core *c)
+{
+    int64_t id;
+    do
+        id = c->sessions.next_id++;
+    while (id == 0 || session_find(c, id));
+    return id;
+}
+
+static void session_reattach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms)
+{
+    if (s->conn != 0 && s->conn != conn)
+        effect_add(c, CORE_CLOSE_CONN, s->conn);
+    s->conn = conn;
+    s->timeout_ms = timeout_ms;
+    session_touch(c, s);
+    session_ready(c, conn, s);
+}
+
+void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms)
+{
+    timeout_ms = session_timeout_clamp(timeout_ms, c->cfg.min_session_ms, c->cfg.max_session_ms);
+    if (session_id == 0) {
+        struct session *fresh = session_add(c, session_next_id(c), timeout_ms);
+        fresh->conn = conn;
+        submit_create_session(c, fresh);
+        return;
+    }
+    uint8_t expect[ZK_PASSWORD_LEN];
+    session_passwd(session_id, expect);
+    struct session *s = session_find(c, session_id);
+    if (s && !s->closing && buf_eq(passwd, buf_of(expect, sizeof(expect))))
+        session_reattach(c, conn, s, timeout_ms);
+    else
+        session_ready(c, conn, NULL);
+}
+
+void core_disconnected(struct core *c, uint64_t conn, int64_t session_id)
+{
+    struct session *s = session_find(c, session_id);
+    if (s && s->conn == conn) /* not when a newer connection took the session over */
+        s->conn = 0;
+}
+
+size_t core_live_sessions(const struct core *c)
+{
+    return c->sessions.live;
+}
+
+static int by_expiry(const void *a, const void *b)
+{
+    const struct session *x = *(struct session *const *)a, *y = *(struct session *const *)b;
+    if (x->expiry_ms != y->expiry_ms)
+        return x->expiry_ms < y->expiry_ms ? -1 : 1;
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+void core_each_expiry(const struct core *c, void (*fn)(void *data, int64_t expiry_mono_ms, int64_t session_id),
+                      void *data)
+{
+    struct VEC(const struct session *) v = { 0 };
+    U64MAP_EACH(slot, &c->sessions.by_id)
+    {
+        const struct session *s = slot->value;
+        if (!s->closing)
+            VEC_PUSH(&v, s);
+    }
+    if (v.len > 0)
+        qsort(v.items, v.len, sizeof(*v.items), by_expiry);
+    for (size_t i = 0; i < v.len; i++)
+        fn(data, v.items[i]->expiry_ms, v.items[i]->id);
+    VEC_FREE(&v);
+}

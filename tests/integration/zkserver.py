@@ -1,0 +1,109 @@
+"""What the servers under test have in common: a process, a port, a data directory, four-letter words."""
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+
+def free_port():
+    """A port of 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class ZkServer:
+    """One server process. start() returns once it serves clients; stop() and kill9() wait for its end.
+
+    The port stays the same over restarts. Use as a context manager, or call close(), which also removes a data directory
+    that this object made.
+    """
+
+    READY_TIMEOUT_S = 60
+
+    def __init__(self, datadir=None, port=None):
+        self.own_dir = datadir is None
+        self.datadir = pathlib.Path(datadir or tempfile.mkdtemp(prefix="quoll-test-"))
+        self.datadir.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        self.process = None
+        self.log_path = self.datadir / "server.out"
+
+    def command(self):
+        """The argument list, and the environment (None: ours)."""
+        raise NotImplementedError
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def start(self, wait=True):
+        assert self.process is None, "already running"
+        args, env = self.command()
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def wait_ready(self):
+        end = time.monotonic() + self.READY_TIMEOUT_S
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"server ended with {self.process.returncode}:\n{self.log_tail()}")
+            try:
+                if "Mode: " in self.four_letter("srvr"):
+                    return
+            except OSError:
+                pass
+            time.sleep(0.05)  # polling somebody else's process: there is nothing to wait on
+        raise RuntimeError(f"server on port {self.port} not ready:\n{self.log_tail()}")
+
+    def _end(self, sig):
+        if self.process is None:
+            return
+        self.process.send_signal(sig)
+        self.process.wait(timeout=30)
+        self.process = None
+
+    def stop(self):
+        self._end(signal.SIGTERM)
+
+    def kill9(self):
+        self._end(signal.SIGKILL)
+
+    def pause(self):
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(signal.SIGCONT)
+
+    def four_letter(self, word, timeout=5):
+        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
+            s.sendall(word.encode())
+            answer = b""
+            while True:
+                part = s.recv(65536)
+                if not part:
+                    return answer.decode(errors="replace")
+                answer += part
+
+    def log_tail(self, lines=40):
+        try:
+            return "\n".join(self.log_path.read_text(errors="replace").splitlines()[-lines:])
+        except FileNotFoundError:
+            return "(no output)"
+
+    def close(self):
+        self.kill9()
+        if self.own_dir:
+            shutil.rmtree(self.datadir, ignore_errors=True)
+
+    def __enter__(self):
+        return self.start() if self.process is None else self
+
+    def __exit__(self, *exc):
+        self.close()
