@@ -21,6 +21,7 @@ struct znode;
 struct tree_options {
     bool extended_types; /* zookeeper.extendedTypesEnabled: TTL nodes */
     bool no_digest;      /* zookeeper.digest.enabled=false */
+    bool skip_acl;       /* zookeeper.skipACL=yes: events are not filtered by READ */
 };
 
 /* A fresh tree: /, /zookeeper, /zookeeper/config, /zookeeper/quota; last zxid 0. */
@@ -34,8 +35,9 @@ struct jbuf znode_data(const struct znode *n);
 void znode_stat_persisted(const struct znode *n, struct zk_stat_persisted *ret); /* raw cversion, stored owner */
 void znode_stat(const struct tree *t, const struct znode *n, struct zk_stat *ret); /* as clients see it (spec 3.3) */
 int32_t znode_child_count(const struct znode *n);
-int64_t znode_acl_id(const struct znode *n);
-struct jacls tree_acl(const struct tree *t, const struct znode *n); /* id -1: world:anyone ALL; n -1: unknown id */
+int64_t tree_acl_id(const struct tree *t, const struct znode *n); /* as in snapshots; -1: world:anyone ALL, built in */
+/* n -1: the id that a fuzzy snapshot gave has no list yet; after tree_load_settle such a list lets nobody in. */
+struct jacls tree_acl(const struct tree *t, const struct znode *n);
 /* Writes the path into the arena. */
 struct jstr znode_path(const struct znode *n, struct arena *a);
 /* Iterates children; order unspecified. NULL ends. */
@@ -95,6 +97,7 @@ bool tree_digest_covers(struct jstr path);
 
 /* ---- sessions as the log knows them: id -> timeout ---- */
 int32_t tree_session_timeout(const struct tree *t, int64_t id); /* ms; 0: no such session */
+bool tree_session_known(const struct tree *t, int64_t id);       /* even with a timeout of 0 */
 void tree_each_session(const struct tree *t, void (*fn)(void *data, int64_t id, int32_t timeout_ms), void *data);
 size_t tree_session_count(const struct tree *t);
 /* Paths of ephemerals of a session. */
