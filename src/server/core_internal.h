@@ -35,10 +35,10 @@ struct sessions {
 
 void sessions_init(struct core *c, int64_t wall_ms);
 void sessions_done(struct core *c);
-struct session *session_find(const struct core *c, int64_t id); /* NULL: no such session */
-void session_touch(struct core *c, struct session *s);
-void session_set_closing(struct core *c, struct session *s);
-void session_remove(struct core *c, struct session *s);
+struct session *core_session_find(const struct core *c, int64_t id); /* NULL: no such session */
+void core_session_touch(struct core *c, struct session *s);
+void core_session_set_closing(struct core *c, struct session *s);
+void core_session_remove(struct core *c, struct session *s);
 void sessions_tick(struct core *c);
 
 /* ---- transactions under way ---- */

@@ -244,7 +244,7 @@ void change_seal(struct core *c, struct change *ch)
     /* closeSession must find the ephemerals that are still under way. */
     list_remove(&ch->owned);
     struct session *s = ch->deleted || ch->stat.ephemeral_owner == 0 ? NULL
-                                                                     : session_find(c, ch->stat.ephemeral_owner);
+                                                                     : core_session_find(c, ch->stat.ephemeral_owner);
     if (s)
         list_push_back(&s->owned, &ch->owned);
 }

@@ -112,11 +112,11 @@ bool core_op_is_write(int32_t op)
 
 void core_submit(struct core *c, const struct core_request *req)
 {
-    struct session *s = session_find(c, req->session_id);
+    struct session *s = core_session_find(c, req->session_id);
     ASSERT(core_op_is_write(req->op));
     if (!s)
         return; /* closed meanwhile: its connection is being closed too */
-    session_touch(c, s);
+    core_session_touch(c, s);
     struct pending *p = pipeline_begin(c, req->session_id, req->xid, req->op, req->conn, req->body.n);
     struct prep pr = { .c = c, .p = p, .session = s, .ids = req->ids, .a = &c->prep_arena };
     arena_reset(&c->prep_arena);
@@ -173,14 +173,14 @@ static void answer(struct core *c, const struct pending *p, const struct tree_re
 /* The session is over: whoever holds a connection for it is told to hang up, the one that asked after its reply. */
 static void finish_close(struct core *c, const struct pending *p)
 {
-    struct session *s = session_find(c, p->session_id);
+    struct session *s = core_session_find(c, p->session_id);
     if (p->conn != 0)
         effect_add(c, CORE_CLOSE_CONN, p->conn);
     if (!s)
         return;
     if (s->conn != 0 && s->conn != p->conn)
         effect_add(c, CORE_CLOSE_CONN, s->conn);
-    session_remove(c, s);
+    core_session_remove(c, s);
 }
 
 static void apply_one(struct core *c, const struct pending *p)
@@ -198,7 +198,7 @@ static void apply_one(struct core *c, const struct pending *p)
         c->digest_mismatches++;
     overlay_drop(c, p->zxid);
 
-    struct session *s = session_find(c, p->session_id);
+    struct session *s = core_session_find(c, p->session_id);
     if (p->txn_type == ZK_OP_CREATE_SESSION) {
         if (s && p->conn != 0)
             session_ready(c, p->conn, s);

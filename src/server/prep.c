@@ -438,7 +438,7 @@ static int32_t prep_close_session(struct prep *pr)
     wr_patch_u32(w, count_at, (uint32_t)listed);
     VEC_FREE(&cw.paths);
     if (pr->session)
-        session_set_closing(pr->c, pr->session);
+        core_session_set_closing(pr->c, pr->session);
     return ZK_OK;
 }
 

@@ -50,7 +50,7 @@ static struct session *session_add(struct core *c, int64_t id, int32_t timeout_m
     list_init(&s->owned);
     u64map_set(&c->sessions.by_id, (uint64_t)id, s);
     c->sessions.live++;
-    session_touch(c, s);
+    core_session_touch(c, s);
     return s;
 }
 
@@ -75,12 +75,12 @@ void sessions_done(struct core *c)
     u64map_free(&c->sessions.by_id, free);
 }
 
-struct session *session_find(const struct core *c, int64_t id)
+struct session *core_session_find(const struct core *c, int64_t id)
 {
     return u64map_get(&c->sessions.by_id, (uint64_t)id);
 }
 
-void session_touch(struct core *c, struct session *s)
+void core_session_touch(struct core *c, struct session *s)
 {
     if (s->closing)
         return;
@@ -92,7 +92,7 @@ void session_touch(struct core *c, struct session *s)
     list_push_back(bucket_at(&c->sessions, end), &s->bucket);
 }
 
-void session_set_closing(struct core *c, struct session *s)
+void core_session_set_closing(struct core *c, struct session *s)
 {
     if (s->closing)
         return;
@@ -101,7 +101,7 @@ void session_set_closing(struct core *c, struct session *s)
     list_remove(&s->bucket);
 }
 
-void session_remove(struct core *c, struct session *s)
+void core_session_remove(struct core *c, struct session *s)
 {
     ASSERT(s->closing);
     ASSERT(list_empty(&s->owned)); /* its closeSession deleted them, and nothing of it came in since */
@@ -126,9 +126,9 @@ void sessions_tick(struct core *c)
 
 void core_touch(struct core *c, int64_t session_id)
 {
-    struct session *s = session_find(c, session_id);
+    struct session *s = core_session_find(c, session_id);
     if (s)
-        session_touch(c, s);
+        core_session_touch(c, s);
 }
 
 /* A fresh id that is neither 0 nor in use: a clock set back must not hand one out twice. */
@@ -137,7 +137,7 @@ static int64_t session_next_id(struct core *c)
     int64_t id;
     do
         id = c->sessions.next_id++;
-    while (id == 0 || session_find(c, id));
+    while (id == 0 || core_session_find(c, id));
     return id;
 }
 
@@ -147,7 +147,7 @@ static void session_reattach(struct core *c, uint64_t conn, struct session *s, i
         effect_add(c, CORE_CLOSE_CONN, s->conn);
     s->conn = conn;
     s->timeout_ms = timeout_ms;
-    session_touch(c, s);
+    core_session_touch(c, s);
     session_ready(c, conn, s);
 }
 
@@ -162,7 +162,7 @@ void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf 
     }
     uint8_t expect[ZK_PASSWORD_LEN];
     session_passwd(session_id, expect);
-    struct session *s = session_find(c, session_id);
+    struct session *s = core_session_find(c, session_id);
     if (s && !s->closing && buf_eq(passwd, buf_of(expect, sizeof(expect))))
         session_reattach(c, conn, s, timeout_ms);
     else
@@ -171,7 +171,7 @@ void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf 
 
 void core_disconnected(struct core *c, uint64_t conn, int64_t session_id)
 {
-    struct session *s = session_find(c, session_id);
+    struct session *s = core_session_find(c, session_id);
     if (s && s->conn == conn) /* not when a newer connection took the session over */
         s->conn = 0;
 }
