@@ -4,7 +4,12 @@
 #include <arpa/inet.h>
 #include <openssl/evp.h>
 
+#include "base/map.h"
 #include "base/str.h"
+
+/* Both far above any use, against one connection that makes work for the core thread out of small packets. */
+#define AUTH_IDS_MAX 256
+#define ACL_EXPANDED_MAX 200000
 
 /* ---- sets of identities ---- */
 static struct auth_ids *ids_alloc(int32_t n)
@@ -75,6 +80,8 @@ int32_t auth_packet_apply(struct auth_ids **ids, struct jstr scheme, struct jbuf
     if (jstr_is(scheme, "ip"))
         return ZK_OK; /* the address has been there since the connection was accepted */
     if (!jstr_is(scheme, "digest") || !auth.p)
+        return ZK_AUTHFAILED;
+    if (*ids && (*ids)->n >= AUTH_IDS_MAX)
         return ZK_AUTHFAILED;
     char *id = digest_identity(auth.p, (size_t)auth.n);
     if (super_digest && strcmp(id, super_digest) == 0)
@@ -212,6 +219,29 @@ static bool acl_eq(const struct jacl *a, const struct jacl *b)
     return a->perms == b->perms && jstr_eq(a->scheme, b->scheme) && jstr_eq(a->id, b->id);
 }
 
+/* The distinct entries in their order. Hashed: a packet has room for a list so long that comparing all pairs would take
+ * the core thread minutes. */
+static struct jacls distinct(struct jacls acl, struct arena *a)
+{
+    struct jacls once = { arena_alloc(a, (size_t)acl.n * sizeof(*once.v)), 0 };
+    size_t cap = 16;
+    while (cap < 2 * (size_t)acl.n)
+        cap *= 2;
+    int32_t *slots = arena_calloc(a, cap, sizeof(*slots)); /* index + 1 into once */
+    for (int32_t i = 0; i < acl.n; i++) {
+        const struct jacl *e = &acl.v[i];
+        uint64_t h = hash_u64(hash_bytes(e->id.p, (size_t)e->id.n) + (uint32_t)e->perms);
+        size_t k = h & (cap - 1);
+        while (slots[k] && !acl_eq(&once.v[slots[k] - 1], e))
+            k = (k + 1) & (cap - 1);
+        if (slots[k])
+            continue;
+        once.v[once.n++] = *e;
+        slots[k] = once.n;
+    }
+    return once;
+}
+
 /* "auth" stands for those identities of the caller that prove who it is; an address does not. */
 static bool proves(const struct auth_id *id)
 {
@@ -246,20 +276,14 @@ int32_t acl_fixup(struct jacls acl, const struct auth_ids *ids, struct arena *a,
 {
     if (acl.n <= 0)
         return ZK_INVALIDACL;
-    /* Duplicates first: what is left has at most 32 * schemes useful entries, but a list may still be long, so sort it out
-     * by comparing with what was kept. */
-    struct jacls once = { arena_alloc(a, (size_t)acl.n * sizeof(*once.v)), 0 }, out = { NULL, 0 };
+    struct jacls once = distinct(acl, a), out = { NULL, 0 };
     size_t auths = 0;
-    for (int32_t i = 0; i < acl.n; i++) {
-        bool seen = false;
-        for (int32_t k = 0; k < once.n && !seen; k++)
-            seen = acl_eq(&once.v[k], &acl.v[i]);
-        if (seen)
-            continue;
-        auths += jstr_is(acl.v[i].scheme, "auth");
-        once.v[once.n++] = acl.v[i];
-    }
-    out.v = arena_alloc(a, ((size_t)once.n + auths * (size_t)(ids ? ids->n : 0)) * sizeof(*out.v));
+    for (int32_t i = 0; i < once.n; i++)
+        auths += jstr_is(once.v[i].scheme, "auth");
+    size_t most = (size_t)once.n + auths * (size_t)(ids ? ids->n : 0);
+    if (most > ACL_EXPANDED_MAX)
+        return ZK_INVALIDACL;
+    out.v = arena_alloc(a, most * sizeof(*out.v));
     for (int32_t i = 0; i < once.n; i++) {
         int32_t err = fixup_entry(&once.v[i], ids, &out);
         if (err != ZK_OK)

@@ -27,7 +27,8 @@ void auth_ids_unref(struct auth_ids *ids); /* NULL is fine */
 /* The digest identity of "user:password": "user:base64(SHA1(user:password))", owned. */
 char *digest_identity(const void *user_password, size_t len);
 
-/* Handles an auth packet's (scheme, data) for a connection with *ids: ZK_OK and the grown set, or ZK_AUTHFAILED (unknown scheme).
+/* Handles an auth packet's (scheme, data) for a connection with *ids: ZK_OK and the grown set, or ZK_AUTHFAILED (unknown scheme; more
+ * than 256 identities).
  * super_digest: "super:hash" or NULL. */
 int32_t auth_packet_apply(struct auth_ids **ids, struct jstr scheme, struct jbuf auth, const char *super_digest);
 
