@@ -83,12 +83,14 @@ int64_t log_file_used(struct log_file *l)
     return end;
 }
 
-/* Is some sector that the range touches zero as a whole? Parts of sectors say nothing: half of every record's first 8 bytes is zero. */
+/* Was some sector of [from, to) never written? Then it is zero from end to end; the sector in which the range begins may hold
+ * older records, and is zero from there on. (A record's first four bytes are zero anyway: they say nothing.) */
 static bool has_hole(struct log_file *l, int64_t from, int64_t to)
 {
-    for (int64_t s = from / SECTOR * SECTOR; s < to && s + SECTOR <= l->size; s += SECTOR) {
-        const uint8_t *p = peek(l, s, SECTOR);
-        if (p && all_zero(p, SECTOR))
+    for (int64_t s = from / SECTOR * SECTOR; s < MIN(to, l->size); s += SECTOR) {
+        int64_t at = MAX(s, from), end = MIN(s + SECTOR, l->size);
+        const uint8_t *p = peek(l, at, (size_t)(end - at));
+        if (p && end - at > 4 && all_zero(p, (size_t)(end - at)))
             return true;
     }
     return false;
