@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from apache import ApacheServer
+import apache as apache_server
 from conftest import skip_loudly
 from quollproc import QuollProcess, dig, eventually, quoll
 from zkserver import free_port
@@ -17,10 +17,10 @@ OUTAGE_S = 20
 
 @pytest.fixture
 def apache():
-    why = ApacheServer.available()
+    why = apache_server.available()
     if why:
         skip_loudly(why)
-    with ApacheServer() as a:
+    with apache_server.ApacheServer() as a:
         yield a
 
 
