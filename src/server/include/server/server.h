@@ -17,12 +17,15 @@ struct server_config {
     char *data_dir, *log_dir;   /* log_dir NULL: data_dir */
     char **listen;              /* "ADDR:PORT"; from clientPort/clientPortAddress or flags */
     size_t listen_count;
+    char *client_addr;          /* clientPortAddress; NULL: any. Setting it or client_port replaces `listen` */
+    int32_t client_port;        /* clientPort; -1: none */
     int32_t tick_ms;
     int32_t min_session_ms, max_session_ms; /* -1: 2 and 20 ticks */
     int32_t max_client_cnxns;   /* per address; 0: off */
     int32_t max_cnxns;          /* total; 0: off */
     int32_t backlog;
     uint32_t max_buffer;        /* jute.maxbuffer */
+    int64_t extra_size;         /* jute.maxbuffer.extrasize; -1: as max_buffer. What the log may need beyond it */
     uint32_t snap_count;
     int64_t snap_size_limit_kb, prealloc_kb;
     int32_t snap_retain_count;
@@ -30,14 +33,15 @@ struct server_config {
     char *snapshot_compression;
     char *four_letter_whitelist; /* "srvr" */
     char *super_digest;
-    bool force_sync, skip_acl, enforce_quota, extended_types, digest_enabled, trust_empty, read_only_mode,
-        tcp_keepalive, db_autocreate;
+    bool force_sync, skip_acl, enforce_quota, extended_types, digest_enabled, trust_empty,
+        tcp_keepalive, dir_autocreate, last_zxid_section;
     int64_t container_check_ms, container_max_never_used_ms;
     int32_t container_max_per_minute;
     int32_t sessionless_timeout_ms;
     int32_t global_outstanding_limit;
     int32_t net_threads;        /* 0: cores - 1, at least 1 */
     int64_t fsync_warn_ms;
+    int32_t server_lines;       /* server.N lines seen: one is standalone still */
     char *config_text;          /* the file as read; NULL without one */
     const struct vfs *vfs;      /* NULL: the real disk. Not from a file: tests put a faulty one here */
 };
@@ -49,6 +53,9 @@ void server_config_free(struct server_config *cfg);
 int server_config_read(struct server_config *cfg, const char *path, struct storage_error *err);
 /* One key, as if from a file; for flags `--set key=value`. */
 int server_config_set(struct server_config *cfg, const char *key, const char *value, struct storage_error *err);
+
+/* What no single key can tell (dataDir set, minimum below maximum...); server_config_read and server_start do it themselves. RC_INVAL. */
+int server_config_check(const struct server_config *cfg, struct storage_error *err);
 
 /* Opens the directory, recovers, binds, starts the threads. RC_INUSE (port), RC_BUSY (data directory locked), RC_CORRUPT,
  * RC_IO, RC_DENIED, with one line in err. */

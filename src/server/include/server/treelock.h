@@ -19,6 +19,9 @@ struct treelock *treelock_new(uint32_t readers);
 void treelock_free(struct treelock *l);
 void treelock_read_lock(struct treelock *l, uint32_t reader);
 void treelock_read_unlock(struct treelock *l, uint32_t reader);
+/* Does the writer wait (or hold)? A reader with a long batch asks this between requests and gives way. Any thread; a hint. */
+bool treelock_contended(const struct treelock *l);
+/* One writer only: the core thread. */
 void treelock_write_lock(struct treelock *l);
 void treelock_write_unlock(struct treelock *l);
 

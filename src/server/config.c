@@ -1,0 +1,503 @@
+/* config.c - zoo.cfg: Java-properties syntax, one table of keys.
+ *
+ * Source: java.util.Properties.load, QuorumPeerConfig.parseProperties (3.9). Every key is known by its name in the file and by its -D
+ * spelling ("zookeeper.snapCount"); keys that the reference only takes as -D are taken from the file as well.
+ * docs/configuration.md describes the table for people. */
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/str.h"
+#include "server/server.h"
+
+/* ---- the table ---- */
+
+enum kind {
+    K_STR,
+    K_I32,       /* decimal; anything else is an error */
+    K_I64,
+    K_U32,
+    K_FLAG,      /* "true" is true, all else is false */
+    K_YES,       /* "yes" is true, all else is false */
+    K_NOT_NO,    /* "no" is false, all else is true */
+    K_IGNORED,   /* known, without effect here */
+    K_REFUSED,   /* would change what the server promises, and is not supported: never silently */
+    K_REFUSED_TRUE,  /* refused when "true" */
+    K_REFUSED_FALSE, /* refused when "false" */
+    K_SERVER,    /* server.N */
+};
+
+struct key {
+    const char *name; /* a trailing '*' matches any rest */
+    enum kind kind;
+    size_t offset;
+    int64_t min, max;
+};
+
+#define F(field) offsetof(struct server_config, field)
+static const struct key keys[] = {
+    { "dataDir", K_STR, F(data_dir), 0, 0 },
+    { "dataLogDir", K_STR, F(log_dir), 0, 0 },
+    { "tickTime", K_I32, F(tick_ms), 1, INT32_MAX / 20 },
+    { "clientPort", K_I32, F(client_port), 0, 65535 },
+    { "clientPortAddress", K_STR, F(client_addr), 0, 0 },
+    { "clientPortListenBacklog", K_I32, F(backlog), -1, 65535 },
+    { "maxClientCnxns", K_I32, F(max_client_cnxns), 0, INT32_MAX },
+    { "maxCnxns", K_I32, F(max_cnxns), 0, INT32_MAX },
+    { "minSessionTimeout", K_I32, F(min_session_ms), -1, INT32_MAX },
+    { "maxSessionTimeout", K_I32, F(max_session_ms), -1, INT32_MAX },
+    { "clientTcpKeepAlive", K_FLAG, F(tcp_keepalive), 0, 0 },
+    { "nio.sessionlessCnxnTimeout", K_I32, F(sessionless_timeout_ms), 1, INT32_MAX },
+    { "globalOutstandingLimit", K_I32, F(global_outstanding_limit), 1, INT32_MAX },
+    { "jute.maxbuffer", K_U32, F(max_buffer), 1024, 1 << 30 },
+    { "jute.maxbuffer.extrasize", K_I64, F(extra_size), 1024, 1 << 30 },
+    { "preAllocSize", K_I64, F(prealloc_kb), 1, 1 << 24 },
+    { "snapCount", K_U32, F(snap_count), 2, INT32_MAX },
+    { "snapSizeLimitInKb", K_I64, F(snap_size_limit_kb), INT64_MIN, INT64_MAX / 1024 },
+    { "forceSync", K_NOT_NO, F(force_sync), 0, 0 },
+    { "fsync.warningthresholdms", K_I64, F(fsync_warn_ms), 0, INT64_MAX },
+    { "snapshot.compression.method", K_STR, F(snapshot_compression), 0, 0 },
+    { "snapshot.trust.empty", K_FLAG, F(trust_empty), 0, 0 },
+    { "serializeLastProcessedZxid.enabled", K_FLAG, F(last_zxid_section), 0, 0 },
+    { "digest.enabled", K_FLAG, F(digest_enabled), 0, 0 },
+    { "datadir.autocreate", K_FLAG, F(dir_autocreate), 0, 0 },
+    { "autopurge.snapRetainCount", K_I32, F(snap_retain_count), 0, INT32_MAX },
+    { "autopurge.purgeInterval", K_I32, F(purge_interval_hours), 0, 1 << 20 },
+    { "skipACL", K_YES, F(skip_acl), 0, 0 },
+    { "enforceQuota", K_FLAG, F(enforce_quota), 0, 0 },
+    { "extendedTypesEnabled", K_FLAG, F(extended_types), 0, 0 },
+    { "znode.container.checkIntervalMs", K_I64, F(container_check_ms), 1, INT64_MAX },
+    { "znode.container.maxPerMinute", K_I32, F(container_max_per_minute), 1, INT32_MAX },
+    { "znode.container.maxNeverUsedIntervalMs", K_I64, F(container_max_never_used_ms), 0, INT64_MAX },
+    { "4lw.commands.whitelist", K_STR, F(four_letter_whitelist), 0, 0 },
+    { "DigestAuthenticationProvider.superDigest", K_STR, F(super_digest), 0, 0 },
+    { "quoll.netThreads", K_I32, F(net_threads), 0, 64 },
+
+    { "server.*", K_SERVER, 0, 0, 0 },
+    { "dynamicConfigFile", K_REFUSED, 0, 0, 0 },
+    { "standaloneEnabled", K_REFUSED_FALSE, 0, 0, 0 },
+    { "reconfigEnabled", K_REFUSED_TRUE, 0, 0, 0 },
+    { "readonlymode.enabled", K_REFUSED_TRUE, 0, 0, 0 },
+    { "localSessionsEnabled", K_REFUSED_TRUE, 0, 0, 0 },
+    { "secureClientPort", K_REFUSED, 0, 0, 0 },
+    { "secureClientPortAddress", K_REFUSED, 0, 0, 0 },
+    { "client.portUnification", K_REFUSED_TRUE, 0, 0, 0 },
+    { "authProvider.*", K_REFUSED, 0, 0, 0 },
+    { "enforce.auth.enabled", K_REFUSED_TRUE, 0, 0, 0 },
+    { "sessionRequireClientSASLAuth", K_REFUSED_TRUE, 0, 0, 0 },
+    { "DigestAuthenticationProvider.enabled", K_REFUSED_FALSE, 0, 0, 0 },
+    { "DigestAuthenticationProvider.digestAlg", K_REFUSED, 0, 0, 0 },
+    { "emulate353TTLNodes", K_REFUSED_TRUE, 0, 0, 0 },
+
+    { "localSessionsUpgradingEnabled", K_IGNORED, 0, 0, 0 },
+    { "initLimit", K_IGNORED, 0, 0, 0 },
+    { "syncLimit", K_IGNORED, 0, 0, 0 },
+    { "connectToLearnerMasterLimit", K_IGNORED, 0, 0, 0 },
+    { "electionAlg", K_IGNORED, 0, 0, 0 },
+    { "leaderServes", K_IGNORED, 0, 0, 0 },
+    { "peerType", K_IGNORED, 0, 0, 0 },
+    { "syncEnabled", K_IGNORED, 0, 0, 0 },
+    { "serverCnxnFactory", K_IGNORED, 0, 0, 0 },
+    { "nio.*", K_IGNORED, 0, 0, 0 },
+    { "netty.*", K_IGNORED, 0, 0, 0 },
+    { "admin.*", K_IGNORED, 0, 0, 0 },
+    { "metricsProvider.*", K_IGNORED, 0, 0, 0 },
+    { "audit.*", K_IGNORED, 0, 0, 0 },
+    { "jvm.pause.monitor*", K_IGNORED, 0, 0, 0 },
+    { "commitProcessor.*", K_IGNORED, 0, 0, 0 },
+    { "db.autocreate", K_IGNORED, 0, 0, 0 },
+    { "commitLogCount", K_IGNORED, 0, 0, 0 },
+    { "closeSessionTxn.enabled", K_IGNORED, 0, 0, 0 },
+    { "snapshotSizeFactor", K_IGNORED, 0, 0, 0 },
+    { "txnLogSizeLimitInKb", K_IGNORED, 0, 0, 0 },
+    { "flushDelay", K_IGNORED, 0, 0, 0 },
+    { "maxWriteQueuePollTime", K_IGNORED, 0, 0, 0 },
+    { "maxBatchSize", K_IGNORED, 0, 0, 0 },
+    { "maxResponseCacheSize", K_IGNORED, 0, 0, 0 },
+    { "maxGetChildrenResponseCacheSize", K_IGNORED, 0, 0, 0 },
+    { "request_throttle*", K_IGNORED, 0, 0, 0 },
+    { "throttled_op_wait_time", K_IGNORED, 0, 0, 0 },
+    { "connection_throttle*", K_IGNORED, 0, 0, 0 },
+    { "largeRequest*", K_IGNORED, 0, 0, 0 },
+    { "watchManagerName", K_IGNORED, 0, 0, 0 },
+    { "watcherClean*", K_IGNORED, 0, 0, 0 },
+    { "pathStats.*", K_IGNORED, 0, 0, 0 },
+    { "ssl.*", K_IGNORED, 0, 0, 0 },
+};
+#undef F
+
+static const struct key *key_find(const char *name)
+{
+    if (str_has_prefix(name, "zookeeper."))
+        name += strlen("zookeeper.");
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        size_t n = strlen(keys[i].name);
+        bool wild = keys[i].name[n - 1] == '*';
+
+        if (wild ? strncmp(name, keys[i].name, n - 1) == 0 : strcmp(name, keys[i].name) == 0)
+            return &keys[i];
+    }
+    return NULL;
+}
+
+/* ---- one key ---- */
+
+static int fail(struct storage_error *err, int rc, const char *key, const char *why, const char *value)
+{
+    snprintf(err->text, sizeof(err->text), "%s: %s%s%s", key, why, value ? ": " : "", value ? value : "");
+    return rc;
+}
+
+static void set_str(char **field, const char *value)
+{
+    free(*field);
+    *field = *value ? x_strdup(value) : NULL;
+}
+
+static int set_number(const struct key *k, void *field, const char *key, const char *value, struct storage_error *err)
+{
+    int64_t v;
+
+    if (str_to_i64(value, k->min, k->max, &v) < 0) {
+        char why[96];
+
+        if (k->max == INT64_MAX || k->min == INT64_MIN)
+            snprintf(why, sizeof(why), "not a whole number of at least %lld", (long long)k->min);
+        else
+            snprintf(why, sizeof(why), "not a whole number from %lld to %lld", (long long)k->min, (long long)k->max);
+        return fail(err, RC_INVAL, key, why, value);
+    }
+    if (k->kind == K_I64)
+        *(int64_t *)field = v;
+    else if (k->kind == K_U32)
+        *(uint32_t *)field = (uint32_t)v;
+    else
+        *(int32_t *)field = (int32_t)v;
+    return 0;
+}
+
+/* Several servers make an ensemble, which this server is not part of yet: better refused than run alone on its data. */
+static int set_server(struct server_config *cfg, const char *key, struct storage_error *err)
+{
+    if (++cfg->server_lines > 1)
+        return fail(err, RC_UNSUPPORTED, key, "an ensemble of several servers is not supported", NULL);
+    return 0;
+}
+
+/* clientPort and clientPortAddress make one address to listen on, in place of those before. */
+static void set_listen(struct server_config *cfg)
+{
+    const char *addr = cfg->client_addr ? cfg->client_addr : "";
+    bool bare6 = strchr(addr, ':') && addr[0] != '[';
+
+    for (size_t i = 0; i < cfg->listen_count; i++)
+        free(cfg->listen[i]);
+    cfg->listen = x_reallocarray(cfg->listen, 1, sizeof(*cfg->listen));
+    cfg->listen[0] = x_asprintf(bare6 ? "[%s]:%d" : "%s:%d", addr, cfg->client_port);
+    cfg->listen_count = 1;
+}
+
+static int set_key(struct server_config *cfg, const struct key *k, const char *key, const char *value,
+                   struct storage_error *err)
+{
+    void *field = (char *)cfg + k->offset;
+
+    switch (k->kind) {
+    case K_STR:
+        set_str(field, value);
+        return 0;
+    case K_I32:
+    case K_I64:
+    case K_U32:
+        return set_number(k, field, key, value, err);
+    case K_FLAG:
+        *(bool *)field = str_ieq(value, "true");
+        return 0;
+    case K_YES:
+        *(bool *)field = str_ieq(value, "yes");
+        return 0;
+    case K_NOT_NO:
+        *(bool *)field = !str_ieq(value, "no");
+        return 0;
+    case K_IGNORED:
+        log_info("config", "%s: has no effect on this server", key);
+        return 0;
+    case K_REFUSED:
+        return fail(err, RC_UNSUPPORTED, key, "not supported", NULL);
+    case K_REFUSED_TRUE:
+        return str_ieq(value, "true") ? fail(err, RC_UNSUPPORTED, key, "not supported", value) : 0;
+    case K_REFUSED_FALSE:
+        return str_ieq(value, "false") ? fail(err, RC_UNSUPPORTED, key, "not supported", value) : 0;
+    case K_SERVER:
+        return set_server(cfg, key, err);
+    }
+    return 0;
+}
+
+int server_config_set(struct server_config *cfg, const char *key, const char *value, struct storage_error *err)
+{
+    const struct key *k = key_find(key);
+    int rc;
+
+    if (!k) {
+        log_warn("config", "%s: unknown key, without effect", key);
+        return 0;
+    }
+    rc = set_key(cfg, k, key, value, err);
+    if (rc == 0 && cfg->client_port >= 0 && str_has_prefix(k->name, "clientPort"))
+        set_listen(cfg);
+    return rc;
+}
+
+/* ---- the file ---- */
+
+struct reader {
+    const char *p, *end;
+    int line; /* of p */
+};
+
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\f';
+}
+
+static void skip_newline(struct reader *r)
+{
+    if (r->p < r->end && *r->p == '\r')
+        r->p++;
+    if (r->p < r->end && *r->p == '\n')
+        r->p++;
+    r->line++;
+}
+
+/* Reads one logical line: comments and blank lines skipped, continuations joined (their leading blanks dropped). Escapes are left in.
+ * False at the end. *ret_line: the number of its first natural line. */
+static bool logical_line(struct reader *r, struct wr *out, int *ret_line)
+{
+    wr_reset(out);
+    while (r->p < r->end) {
+        while (r->p < r->end && is_blank(*r->p))
+            r->p++;
+        if (r->p < r->end && (*r->p == '#' || *r->p == '!'))
+            while (r->p < r->end && *r->p != '\n' && *r->p != '\r')
+                r->p++;
+        if (r->p < r->end && (*r->p == '\n' || *r->p == '\r')) {
+            skip_newline(r);
+            continue;
+        }
+        break;
+    }
+    if (r->p >= r->end)
+        return false;
+    *ret_line = r->line;
+    while (r->p < r->end && *r->p != '\n' && *r->p != '\r') {
+        if (*r->p != '\\') {
+            wr_u8(out, (uint8_t)*r->p++);
+            continue;
+        }
+        r->p++;
+        if (r->p < r->end && (*r->p == '\n' || *r->p == '\r')) { /* goes on in the next line */
+            skip_newline(r);
+            while (r->p < r->end && is_blank(*r->p))
+                r->p++;
+        } else if (r->p < r->end) {
+            wr_u8(out, '\\');
+            wr_u8(out, (uint8_t)*r->p++);
+        }
+    }
+    skip_newline(r);
+    return true;
+}
+
+static void put_utf8(struct wr *w, uint32_t c)
+{
+    if (c < 0x80) {
+        wr_u8(w, (uint8_t)c);
+    } else if (c < 0x800) {
+        wr_u8(w, (uint8_t)(0xC0 | c >> 6));
+        wr_u8(w, (uint8_t)(0x80 | (c & 0x3F)));
+    } else {
+        wr_u8(w, (uint8_t)(0xE0 | c >> 12));
+        wr_u8(w, (uint8_t)(0x80 | (c >> 6 & 0x3F)));
+        wr_u8(w, (uint8_t)(0x80 | (c & 0x3F)));
+    }
+}
+
+/* Resolves one escape at s[*i] (behind the backslash). RC_MALFORMED: a \u without four hexadecimal digits. */
+static int unescape(const char *s, size_t n, size_t *i, struct wr *out)
+{
+    char c = s[(*i)++];
+    uint32_t code = 0;
+
+    switch (c) {
+    case 't':
+        wr_u8(out, '\t');
+        return 0;
+    case 'n':
+        wr_u8(out, '\n');
+        return 0;
+    case 'r':
+        wr_u8(out, '\r');
+        return 0;
+    case 'f':
+        wr_u8(out, '\f');
+        return 0;
+    case 'u':
+        for (int k = 0; k < 4; k++, (*i)++) {
+            const char *digits = "0123456789abcdef";
+            const char *d = *i < n && s[*i] ? strchr(digits, s[*i] | 0x20) : NULL;
+
+            if (!d)
+                return RC_MALFORMED;
+            code = code << 4 | (uint32_t)(d - digits);
+        }
+        put_utf8(out, code);
+        return 0;
+    default:
+        wr_u8(out, (uint8_t)c);
+        return 0;
+    }
+}
+
+/* Splits a logical line into key and value. The key ends at the first unescaped '=', ':' or blank. */
+static int split_line(const char *s, size_t n, struct wr *key, struct wr *value)
+{
+    size_t i = 0;
+
+    wr_reset(key);
+    wr_reset(value);
+    while (i < n && !is_blank(s[i]) && s[i] != '=' && s[i] != ':') {
+        if (s[i] != '\\')
+            wr_u8(key, (uint8_t)s[i++]);
+        else if (++i < n && unescape(s, n, &i, key) < 0)
+            return RC_MALFORMED;
+    }
+    while (i < n && is_blank(s[i]))
+        i++;
+    if (i < n && (s[i] == '=' || s[i] == ':'))
+        i++;
+    while (i < n && is_blank(s[i]))
+        i++;
+    while (i < n) {
+        if (s[i] != '\\')
+            wr_u8(value, (uint8_t)s[i++]);
+        else if (++i < n && unescape(s, n, &i, value) < 0)
+            return RC_MALFORMED;
+    }
+    while (value->n > 0 && (is_blank((char)value->p[value->n - 1]))) /* the reference trims values */
+        value->n--;
+    return 0;
+}
+
+static int config_parse(struct server_config *cfg, const char *path, const char *text, size_t n, struct storage_error *err)
+{
+    struct reader r = { text, text + n, 1 };
+    struct wr logical = wr_init(0), key = wr_init(0), value = wr_init(0);
+    struct storage_error why = { "" };
+    int rc = 0, line = 0;
+
+    while (rc == 0 && logical_line(&r, &logical, &line)) {
+        rc = split_line((const char *)logical.p, logical.n, &key, &value);
+        if (rc < 0)
+            snprintf(why.text, sizeof(why.text), "%.*s: malformed \\u escape", (int)key.n, key.n ? (const char *)key.p : "");
+        else
+            rc = server_config_set(cfg, wr_cstr(&key), wr_cstr(&value), &why);
+    }
+    if (rc < 0 && snprintf(err->text, sizeof(err->text), "%s:%d: %s", path, line, why.text) < 0)
+        err->text[0] = '\0';
+    wr_free(&logical);
+    wr_free(&key);
+    wr_free(&value);
+    return rc;
+}
+
+/* What no single key can tell. */
+static int config_check(const struct server_config *cfg, const char *path, struct storage_error *err)
+{
+    const char *why = NULL;
+    int32_t min = cfg->min_session_ms < 0 ? 2 * cfg->tick_ms : cfg->min_session_ms;
+    int32_t max = cfg->max_session_ms < 0 ? 20 * cfg->tick_ms : cfg->max_session_ms;
+
+    if (!cfg->data_dir)
+        why = "dataDir: not set";
+    else if (cfg->client_addr && cfg->client_port < 0)
+        why = "clientPortAddress: set without clientPort";
+    else if (min > max)
+        why = "minSessionTimeout: larger than maxSessionTimeout";
+    else if (cfg->snapshot_compression && *cfg->snapshot_compression && strcmp(cfg->snapshot_compression, "gz") != 0 &&
+             strcmp(cfg->snapshot_compression, "snappy") != 0)
+        why = "snapshot.compression.method: neither empty, gz nor snappy";
+    if (!why)
+        return 0;
+    snprintf(err->text, sizeof(err->text), "%s%s%s", path ? path : "", path ? ": " : "", why);
+    return RC_INVAL;
+}
+
+int server_config_read(struct server_config *cfg, const char *path, struct storage_error *err)
+{
+    uint8_t *text = NULL;
+    size_t n = 0;
+    int rc = file_read(path, 1 << 20, &text, &n);
+
+    if (rc < 0) {
+        snprintf(err->text, sizeof(err->text), "%s: %s", path, errno ? strerror(errno) : rc_str(rc));
+        return rc;
+    }
+    rc = config_parse(cfg, path, (const char *)text, n, err);
+    if (rc == 0)
+        rc = config_check(cfg, path, err);
+    free(cfg->config_text);
+    cfg->config_text = (char *)text;
+    return rc;
+}
+
+int server_config_check(const struct server_config *cfg, struct storage_error *err)
+{
+    return config_check(cfg, NULL, err);
+}
+
+/* ---- life ---- */
+
+void server_config_init(struct server_config *cfg)
+{
+    *cfg = (struct server_config){
+        .client_port = -1,
+        .tick_ms = 3000,
+        .min_session_ms = -1,
+        .max_session_ms = -1,
+        .max_client_cnxns = 60,
+        .backlog = -1,
+        .max_buffer = ZK_MAX_BUFFER_DEFAULT,
+        .extra_size = -1,
+        .snap_count = 100000,
+        .snap_size_limit_kb = 4194304,
+        .prealloc_kb = 65536,
+        .snap_retain_count = 3,
+        .four_letter_whitelist = x_strdup("srvr"),
+        .force_sync = true,
+        .digest_enabled = true,
+        .dir_autocreate = true,
+        .last_zxid_section = true,
+        .container_check_ms = 60000,
+        .container_max_per_minute = 10000,
+        .sessionless_timeout_ms = 10000,
+        .global_outstanding_limit = 1000,
+        .fsync_warn_ms = 1000,
+    };
+}
+
+void server_config_free(struct server_config *cfg)
+{
+    char **strings[] = { &cfg->data_dir,     &cfg->log_dir,      &cfg->client_addr, &cfg->snapshot_compression,
+                         &cfg->four_letter_whitelist, &cfg->super_digest, &cfg->config_text };
+
+    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
+        free(*strings[i]);
+        *strings[i] = NULL;
+    }
+    for (size_t i = 0; i < cfg->listen_count; i++)
+        free(cfg->listen[i]);
+    free(cfg->listen);
+    cfg->listen = NULL;
+    cfg->listen_count = 0;
+}

@@ -1,0 +1,100 @@
+/* logthread.c - the log thread: group commit. Everything that waits when it gets there goes into one sync.
+ *
+ * A failed write or sync ends the process: the page cache cannot be trusted afterwards, and nothing that was not synced has been
+ * answered, so a restart loses nothing that anybody was told of. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server_internal.h"
+
+static void logger_fail(struct server *s, const struct storage_error *err)
+{
+    char text[sizeof(err->text) + 64];
+
+    snprintf(text, sizeof(text), "transaction log: %s", err->text);
+    server_fatal(s, text);
+}
+
+static bool logger_append_all(struct server *s, struct storage_error *err)
+{
+    struct log_batch *b = &s->logger.current;
+
+    for (size_t i = 0; i < b->entries.len; i++) {
+        struct log_entry *e = &b->entries.items[i];
+        int rc = e->zxid == 0 ? txnlog_roll(s->logger.log, err)
+                              : txnlog_append(s->logger.log, e->zxid, buf_of(b->bytes.p + e->off, e->len), err);
+
+        if (rc < 0)
+            return false;
+    }
+    return true;
+}
+
+static void logger_commit(struct server *s)
+{
+    struct logger *l = &s->logger;
+    struct storage_error err = { "" };
+    int64_t start = clock_mono_us(), last = 0;
+
+    for (size_t i = 0; i < l->current.entries.len; i++)
+        last = MAX(last, l->current.entries.items[i].zxid);
+    stats_catch_up(&l->stats, atomic_load_explicit(&s->generation, RELAXED));
+    stats_record(&l->stats, SUM_BATCH_SIZE, l->current.entries.len);
+    stats_record(&l->stats, SUM_QUEUE_TIME, (uint64_t)MAX(start - l->current.oldest_us, 0));
+    if (!logger_append_all(s, &err) || txnlog_sync(l->log, &err) < 0) {
+        logger_fail(s, &err);
+        return;
+    }
+    int64_t took = clock_mono_us() - start;
+    stats_record(&l->stats, SUM_FSYNC_TIME, (uint64_t)took);
+    if (took / 1000 > s->cfg->fsync_warn_ms) {
+        stats_add(&l->stats, CTR_FSYNC_SLOW, 1);
+        log_warn("server", "syncing the transaction log took %lld ms, which delays every write", (long long)(took / 1000));
+    }
+    if (last > 0) {
+        atomic_store(&l->persisted, last);
+        waker_wake(&s->core_waker);
+    }
+}
+
+static void *logger_main(void *arg)
+{
+    struct server *s = arg;
+    struct logger *l = &s->logger;
+
+    for (;;) {
+        pthread_mutex_lock(&l->mutex);
+        while (l->pending.entries.len == 0 && !l->stop)
+            pthread_cond_wait(&l->cond, &l->mutex);
+        struct log_batch t = l->current;
+        l->current = l->pending;
+        l->pending = t;
+        pthread_mutex_unlock(&l->mutex);
+        if (l->current.entries.len == 0)
+            return NULL;
+        logger_commit(s);
+        l->current.entries.len = 0;
+        wr_reset(&l->current.bytes);
+    }
+}
+
+void logger_start(struct server *s)
+{
+    ASSERT(pthread_create(&s->logger.thread, NULL, logger_main, s) == 0);
+}
+
+void logger_stop(struct server *s)
+{
+    struct logger *l = &s->logger;
+
+    pthread_mutex_lock(&l->mutex);
+    l->stop = true;
+    pthread_cond_signal(&l->cond);
+    pthread_mutex_unlock(&l->mutex);
+    pthread_join(l->thread, NULL);
+    VEC_FREE(&l->pending.entries);
+    VEC_FREE(&l->current.entries);
+    wr_free(&l->pending.bytes);
+    wr_free(&l->current.bytes);
+}

@@ -1,0 +1,428 @@
+/* server.c - start and stop: directory, recovery, sockets, threads. */
+#include "server/server.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "server_internal.h"
+
+enum { NET_THREADS_MAX = 64, BACKLOG_DEFAULT = 1024 };
+
+/* ---- dying ---- */
+
+void server_fatal(struct server *s, const char *text)
+{
+    if (s->fatal) {
+        s->fatal(s->fatal_data, text);
+        return;
+    }
+    log_error("server", "cannot go on: %s", text);
+    _exit(3); /* no destructors: nothing more may reach the disk */
+}
+
+void server_on_fatal(struct server *s, void (*fn)(void *data, const char *text), void *data)
+{
+    s->fatal_data = data;
+    s->fatal = fn;
+}
+
+/* ---- configuration ---- */
+
+static char *dup_or_null(const char *text)
+{
+    return text ? x_strdup(text) : NULL;
+}
+
+static void config_copy(struct server_config *to, const struct server_config *from)
+{
+    *to = *from;
+    to->data_dir = dup_or_null(from->data_dir);
+    to->log_dir = dup_or_null(from->log_dir);
+    to->client_addr = dup_or_null(from->client_addr);
+    to->snapshot_compression = dup_or_null(from->snapshot_compression);
+    to->four_letter_whitelist = dup_or_null(from->four_letter_whitelist);
+    to->super_digest = dup_or_null(from->super_digest);
+    to->config_text = dup_or_null(from->config_text);
+    to->listen = x_calloc(from->listen_count + 1, sizeof(*to->listen));
+    for (size_t i = 0; i < from->listen_count; i++)
+        to->listen[i] = x_strdup(from->listen[i]);
+}
+
+static void config_settle(struct server_config *cfg)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (cfg->min_session_ms < 0)
+        cfg->min_session_ms = 2 * cfg->tick_ms;
+    if (cfg->max_session_ms < 0)
+        cfg->max_session_ms = 20 * cfg->tick_ms;
+    if (cfg->net_threads <= 0)
+        cfg->net_threads = (int32_t)MAX(1, cores - 1);
+    cfg->net_threads = MIN(cfg->net_threads, NET_THREADS_MAX);
+    if (cfg->extra_size < 0)
+        cfg->extra_size = MAX((int64_t)cfg->max_buffer, 1024);
+}
+
+static struct storage_config storage_of(const struct server_config *cfg)
+{
+    return (struct storage_config){
+        .vfs = cfg->vfs ? cfg->vfs : vfs_posix(),
+        .data_dir = cfg->data_dir,
+        .log_dir = cfg->log_dir,
+        .prealloc_bytes = cfg->prealloc_kb * 1024,
+        .no_force_sync = !cfg->force_sync,
+        .trust_empty = cfg->trust_empty,
+        .compression = cfg->snapshot_compression ? cfg->snapshot_compression : "",
+        .no_last_zxid_section = !cfg->last_zxid_section,
+        .tree = { .extended_types = cfg->extended_types, .no_digest = !cfg->digest_enabled, .skip_acl = cfg->skip_acl },
+    };
+}
+
+static struct core_config core_of(const struct server_config *cfg)
+{
+    return (struct core_config){
+        .server_id = 1,
+        .tick_ms = cfg->tick_ms,
+        .min_session_ms = cfg->min_session_ms,
+        .max_session_ms = cfg->max_session_ms,
+        .skip_acl = cfg->skip_acl,
+        .enforce_quota = cfg->enforce_quota,
+        .extended_types = cfg->extended_types,
+        .no_digest = !cfg->digest_enabled,
+        .snap_count = cfg->snap_count,
+        .snap_size_bytes = cfg->snap_size_limit_kb > 0 ? cfg->snap_size_limit_kb * 1024 : -1,
+        .container_check_ms = cfg->container_check_ms,
+        .container_max_per_minute = cfg->container_max_per_minute,
+        .container_max_never_used_ms = cfg->container_max_never_used_ms,
+        .max_txn = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
+        .seed = (uint64_t)clock_wall_ms() * 0x9E3779B97F4A7C15u ^ (uint64_t)getpid(),
+    };
+}
+
+/* ---- sockets ---- */
+
+static int listen_fail(struct storage_error *err, const char *text, const char *what)
+{
+    int rc = errno == EADDRINUSE ? RC_INUSE : errno == EACCES || errno == EPERM ? RC_DENIED : RC_IO;
+
+    snprintf(err->text, sizeof(err->text), "%s: %s: %s", text, what, strerror(errno));
+    return rc;
+}
+
+/* "ADDR:PORT" as addr_parse reads it, or a host name that the resolver knows. */
+static int listen_resolve(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len, struct storage_error *err)
+{
+    const char *colon = strrchr(text, ':');
+    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list = NULL;
+
+    if (addr_parse(text, ret, ret_len) == 0)
+        return 0;
+    if (colon && colon > text && text[0] != '[') {
+        char *host = x_strndup(text, (size_t)(colon - text));
+        int rc = getaddrinfo(host, colon + 1, &hints, &list);
+
+        free(host);
+        if (rc == 0) {
+            memcpy(ret, list->ai_addr, list->ai_addrlen);
+            *ret_len = list->ai_addrlen;
+            freeaddrinfo(list);
+            return 0;
+        }
+    }
+    snprintf(err->text, sizeof(err->text), "%s: not an address to listen on", text);
+    return RC_INVAL;
+}
+
+static int listener_open(struct server *s, const char *text, struct storage_error *err)
+{
+    struct listener l = { .fd = -1 };
+    struct sockaddr_storage sa;
+    socklen_t len;
+    int on = 1, off = 0, rc = listen_resolve(text, &sa, &len, err);
+
+    if (rc < 0)
+        return rc;
+    l.fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (l.fd < 0 && errno == EAFNOSUPPORT && sa.ss_family == AF_INET6 && text[0] == ':') {
+        /* "any address" on a machine without IPv6 */
+        struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
+        int port = addr_port((struct sockaddr *)&sa);
+
+        *v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+        len = sizeof(*v4);
+        l.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    }
+    if (l.fd < 0)
+        return listen_fail(err, text, "socket");
+    (void)setsockopt(l.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)); /* bind tells if it mattered */
+    if (sa.ss_family == AF_INET6)
+        (void)setsockopt(l.fd, IPPROTO_IPV6, IPV6_V6ONLY, text[0] == ':' ? &off : &on, sizeof(on));
+    if (bind(l.fd, (struct sockaddr *)&sa, len) < 0)
+        rc = listen_fail(err, text, "cannot listen");
+    else if (listen(l.fd, s->cfg->backlog > 0 ? s->cfg->backlog : BACKLOG_DEFAULT) < 0)
+        rc = listen_fail(err, text, "cannot listen");
+    else if (len = sizeof(sa), getsockname(l.fd, (struct sockaddr *)&sa, &len) < 0)
+        rc = listen_fail(err, text, "getsockname");
+    if (rc < 0) {
+        close(l.fd);
+        return rc;
+    }
+    l.port = addr_port((struct sockaddr *)&sa);
+    addr_format((struct sockaddr *)&sa, l.text);
+    VEC_PUSH(&s->listeners, l);
+    return 0;
+}
+
+static int listen_all(struct server *s, struct storage_error *err)
+{
+    if (s->cfg->listen_count == 0) {
+        snprintf(err->text, sizeof(err->text), "no address to listen on (clientPort)");
+        return RC_INVAL;
+    }
+    for (size_t i = 0; i < s->cfg->listen_count; i++) {
+        int rc = listener_open(s, s->cfg->listen[i], err);
+
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* ---- disk ---- */
+
+static void recovery_progress(void *data, const char *text)
+{
+    log_info("server", "recovery: %s", text);
+}
+
+static int check_dirs(const struct server_config *cfg, struct storage_error *err)
+{
+    const char *dirs[] = { cfg->data_dir, cfg->log_dir };
+    struct stat st;
+
+    for (size_t i = 0; i < ARRAY_LEN(dirs); i++) {
+        if (cfg->dir_autocreate || cfg->vfs || !dirs[i] || (stat(dirs[i], &st) == 0 && S_ISDIR(st.st_mode)))
+            continue;
+        snprintf(err->text, sizeof(err->text), "%s: no such directory, and datadir.autocreate is false", dirs[i]);
+        return RC_NOTFOUND;
+    }
+    return 0;
+}
+
+static void no_lock(void *data)
+{
+    (void)data;
+}
+
+static int recover(struct server *s, struct storage_error *err)
+{
+    struct storage_recovered r = { 0 };
+    int64_t start = clock_mono_us();
+    int rc = storage_recover(&s->storage, recovery_progress, NULL, &r, err);
+
+    if (rc < 0)
+        return rc;
+    s->tree = r.tree;
+    int64_t took = clock_mono_us() - start;
+    size_t orphans = tree_kill_orphans(s->tree);
+    stats_record(&s->core_stats, SUM_DB_INIT_TIME, (uint64_t)took);
+    stats_record(&s->core_stats, SUM_STARTUP_TXNS, r.txns_replayed);
+    log_info("server", "recovered zxid 0x%llx in %lld ms: snapshot 0x%llx and %llu transactions",
+             (unsigned long long)r.last_zxid, (long long)(took / 1000), (unsigned long long)r.snapshot_zxid,
+             (unsigned long long)r.txns_replayed);
+    if (orphans > 0) {
+        /* They were removed without a transaction: a later replay must begin behind that. */
+        struct snapshot_locks none = { no_lock, no_lock, NULL };
+        int64_t zxid, bytes;
+
+        log_warn("server", "removed %zu ephemeral nodes of unknown sessions", orphans);
+        rc = snapshot_write(&s->storage, s->tree, &none, &zxid, &bytes, err);
+        if (rc < 0)
+            return rc;
+    }
+    atomic_store(&s->applied_zxid, tree_last_zxid(s->tree));
+    atomic_store(&s->logger.persisted, tree_last_zxid(s->tree));
+    return txnlog_open(&s->storage, &s->logger.log, err);
+}
+
+/* ---- life ---- */
+
+static void server_free(struct server *s)
+{
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->listeners.len; i++)
+        close(s->listeners.items[i].fd);
+    VEC_FREE(&s->listeners);
+    for (uint32_t i = 0; s->nets && i < s->net_count; i++)
+        net_done(&s->nets[i]);
+    core_free(s->core);
+    for (uint32_t i = 0; s->nets && i < s->net_count; i++) {
+        if (s->tree)
+            tree_detach_watches(s->tree, s->nets[i].watches);
+        watch_table_free(s->nets[i].watches);
+    }
+    free(s->nets);
+    if (s->logger.log)
+        txnlog_close(s->logger.log);
+    if (s->tree)
+        tree_free(s->tree);
+    waker_done(&s->core_waker);
+    inbox_done(&s->inbox);
+    treelock_free(s->lock);
+    strmap_free(&s->ip_counts, NULL);
+    pthread_mutex_destroy(&s->ip_mutex);
+    pthread_mutex_destroy(&s->logger.mutex);
+    pthread_cond_destroy(&s->logger.cond);
+    server_config_free(&s->own_cfg);
+    free(s);
+}
+
+static struct server *server_new(const struct server_config *cfg)
+{
+    struct server *s = x_calloc(1, sizeof(*s));
+
+    config_copy(&s->own_cfg, cfg);
+    config_settle(&s->own_cfg);
+    s->cfg = &s->own_cfg;
+    s->storage = storage_of(s->cfg);
+    s->core_waker.fd = -1;
+    s->net_count = (uint32_t)s->cfg->net_threads;
+    s->lock = treelock_new(s->net_count + 1);
+    inbox_init(&s->inbox);
+    pthread_mutex_init(&s->ip_mutex, NULL);
+    pthread_mutex_init(&s->logger.mutex, NULL);
+    pthread_cond_init(&s->logger.cond, NULL);
+    snprintf(s->build, sizeof(s->build), "3.9.5-quoll-%s, built on %s", QUOLL_VERSION, __DATE__);
+    return s;
+}
+
+static int make_threads_ready(struct server *s, struct storage_error *err)
+{
+    s->nets = x_calloc(s->net_count, sizeof(*s->nets));
+    for (uint32_t i = 0; i < s->net_count; i++)
+        s->nets[i].epfd = s->nets[i].waker.fd = -1;
+    if (waker_init(&s->core_waker) < 0) {
+        snprintf(err->text, sizeof(err->text), "eventfd: %s", strerror(errno));
+        return RC_IO;
+    }
+    for (uint32_t i = 0; i < s->net_count; i++) {
+        if (net_init(&s->nets[i], s, i) < 0) {
+            snprintf(err->text, sizeof(err->text), "epoll: %s", strerror(errno));
+            return RC_IO;
+        }
+        tree_attach_watches(s->tree, s->nets[i].watches);
+    }
+    return 0;
+}
+
+int server_start(const struct server_config *cfg, struct server **ret, struct storage_error *err)
+{
+    struct server *s;
+    int rc = server_config_check(cfg, err);
+
+    if (rc < 0)
+        return rc;
+    s = server_new(cfg);
+    rc = check_dirs(s->cfg, err);
+    if (rc == 0)
+        rc = listen_all(s, err); /* before the recovery: a port in use is told at once. Nothing is accepted yet */
+    if (rc == 0)
+        rc = storage_lock(&s->storage, err);
+    if (rc == 0)
+        rc = recover(s, err);
+    if (rc == 0)
+        rc = make_threads_ready(s, err);
+    if (rc < 0) {
+        server_free(s);
+        return rc;
+    }
+    struct core_config core_cfg = core_of(s->cfg);
+    s->core = core_new(&core_cfg, s->tree, clock_mono_ms(), clock_wall_ms());
+    s->started_ms = clock_mono_ms();
+    logger_start(s);
+    snapper_start(s);
+    ASSERT(pthread_create(&s->core_thread, NULL, core_main, s) == 0);
+    for (uint32_t i = 0; i < s->net_count; i++)
+        net_start(&s->nets[i]);
+    atomic_store(&s->serving, true);
+    for (size_t i = 0; i < s->listeners.len; i++)
+        log_info("server", "serving clients on %s", s->listeners.items[i].text);
+    *ret = s;
+    return 0;
+}
+
+void server_stop(struct server *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->serving, false);
+    atomic_store(&s->stop, QUIESCING);
+    for (uint32_t i = 0; i < s->net_count; i++)
+        net_wake(&s->nets[i]);
+    pthread_join(s->core_thread, NULL);
+    for (uint32_t i = 0; i < s->net_count; i++)
+        pthread_join(s->nets[i].thread, NULL);
+    logger_stop(s);
+    snapper_stop(s);
+    log_info("server", "stopped at zxid 0x%llx", (unsigned long long)tree_last_zxid(s->tree));
+    server_free(s);
+}
+
+int server_port(const struct server *s, size_t listen_index)
+{
+    return listen_index < s->listeners.len ? s->listeners.items[listen_index].port : -1;
+}
+
+bool server_serving(const struct server *s)
+{
+    return atomic_load(&s->serving);
+}
+
+/* ---- looking in from other threads ---- */
+
+static void call_prometheus(struct server *s, void *data)
+{
+    struct figures *f = x_malloc(sizeof(*f));
+
+    figures_collect(s, f);
+    figures_prometheus(f, data);
+    free(f);
+}
+
+void server_metrics_prometheus(struct server *s, struct wr *w)
+{
+    (void)inbox_call(s, call_prometheus, w); /* a stopping server has no figures */
+}
+
+struct word_call {
+    int word;
+    struct wr *w;
+};
+
+static void call_word(struct server *s, void *data)
+{
+    struct word_call *call = data;
+
+    four_letter_answer(s, call->word, call->w);
+}
+
+int server_four_letter(struct server *s, const char *word, struct wr *w)
+{
+    int index = strlen(word) == 4 ? four_letter_find((const uint8_t *)word) : -1;
+    struct word_call call = { index, w };
+
+    if (index < 0)
+        return RC_NOTFOUND;
+    if (four_letter_local(index))
+        four_letter_answer(s, index, w);
+    else if (!inbox_call(s, call_word, &call))
+        return RC_CLOSED;
+    return 0;
+}

@@ -1,0 +1,349 @@
+/* server_internal.h - what the threads of the server share; private to src/server.
+ *
+ * Threads and what they own
+ *   net thread      struct net and its connections. Changes its slots, watch table and the watchers of its connections only under its read
+ *                   slot of the tree lock, so that the core thread may look at them under the write lock.
+ *   core thread     struct core, the tree, the outboxes' filling side (under the write lock).
+ *   log thread      the transaction log.
+ *   snapshot thread snapshots and purging.
+ * Hand-over
+ *   net -> core     a batch of messages per turn of the net loop: pushed under inbox.mutex.
+ *   core -> net     the net thread's outbox: filled under the write lock, swapped out under the read slot. No other lock.
+ *   core -> log     batches of appends under logger.mutex; log -> core: an atomic zxid.
+ * Waking            A thread about to sleep says so (waker.sleeping) and then looks once more for work; who brings work looks at the
+ *                   flag afterwards. Both sequentially consistent, so one of the two sees the other.
+ * Locks             No thread takes a mutex while it holds either side of the tree lock, nor two mutexes at once. */
+#ifndef SERVER_INTERNAL_H
+#define SERVER_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "base/addr.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "metrics.h"
+#include "server/server.h"
+#include "server/treelock.h"
+
+enum {
+    NET_CHUNK = 64 << 10,           /* read from a socket at once */
+    NET_RBUF = 1 << 20,             /* read from all sockets in one turn */
+    CONN_OUT_SOFT = 1 << 20,        /* with more unsent, a client's requests wait */
+    CONN_OUT_HARD = 32 << 20,       /* with more unsent, a client that still gets events is closed */
+    CONN_OUTSTANDING_MAX = 1000,    /* writes under way per connection */
+    CONN_OUTSTANDING_BYTES = 8 << 20,
+    LINGER_MS = 1000,               /* how long a closed connection's peer has to close its side */
+    APPLY_BATCH = 256,              /* transactions applied per write lock */
+    STOP_TIMEOUT_MS = 10000,        /* an orderly stop waits this long for what is under way */
+};
+
+/* ---- waking a sleeping thread ---- */
+struct waker {
+    int fd; /* eventfd */
+    _Atomic bool sleeping;
+};
+int waker_init(struct waker *w);
+void waker_done(struct waker *w);
+void waker_wake(struct waker *w); /* a system call only if the thread sleeps */
+
+/* ---- net -> core ---- */
+enum core_msg_type { MSG_CONNECT, MSG_DISCONNECT, MSG_TOUCH, MSG_REQUEST, MSG_FOUR_LETTER };
+struct core_msg {
+    enum core_msg_type type;
+    uint64_t conn;
+    int64_t session_id;
+    int32_t xid, op;       /* REQUEST */
+    int32_t timeout_ms;    /* CONNECT */
+    int32_t word;          /* FOUR_LETTER: enum four_letter */
+    struct auth_ids *ids;  /* REQUEST: a reference */
+    size_t off, len;       /* REQUEST body, CONNECT password: in the batch's bytes */
+};
+struct batch {
+    struct VEC(struct core_msg) msgs;
+    struct wr bytes;
+    struct batch *next;
+};
+/* A function run on the core thread for another thread that waits for it. */
+struct core_call {
+    void (*fn)(struct server *s, void *data);
+    void *data;
+    bool done, refused;
+    struct core_call *next;
+};
+struct inbox {
+    pthread_mutex_t mutex;
+    pthread_cond_t call_done;
+    struct batch *head, **tail, *spare;
+    uint32_t spare_count;
+    struct core_call *calls;
+    bool closed; /* no more calls */
+};
+void inbox_init(struct inbox *in);
+void inbox_done(struct inbox *in);
+struct batch *inbox_spare(struct inbox *in);              /* an empty batch */
+void inbox_push(struct inbox *in, struct batch *b);       /* takes b */
+struct batch *inbox_take(struct inbox *in, struct core_call **ret_calls);
+void inbox_recycle(struct inbox *in, struct batch *list);
+bool inbox_empty(struct inbox *in);
+/* Runs fn on the core thread and waits. False: the core thread is gone. Not from a thread of the server. */
+bool inbox_call(struct server *s, void (*fn)(struct server *s, void *data), void *data);
+void inbox_finish_calls(struct inbox *in, struct core_call *calls, bool refused);
+void inbox_close(struct inbox *in);
+
+/* ---- core -> net ---- */
+enum outbox_kind { OUT_REPLY, OUT_EVENT, OUT_SESSION, OUT_TEXT, OUT_CLOSE };
+struct outbox_item {
+    uint64_t conn;
+    size_t off, len; /* of its bytes. Several events may share theirs */
+    int64_t zxid;    /* REPLY; SESSION: the session's id */
+    int32_t op;      /* REPLY; SESSION: timeout_ms; EVENT: type */
+    uint32_t kind;
+};
+struct outbox {
+    struct VEC(struct outbox_item) items;
+    struct wr bytes;
+    /* The event encoded last, so that one change watched by many is encoded once. */
+    size_t event_off, event_len;
+    int64_t event_zxid;
+    int32_t event_type;
+};
+void outbox_put(struct outbox *o, enum outbox_kind kind, uint64_t conn, struct buf bytes, int64_t zxid, int32_t op);
+void outbox_put_event(struct outbox *o, uint64_t conn, enum zk_event_type type, struct jstr path, int64_t zxid);
+void outbox_clear(struct outbox *o);
+void outbox_free(struct outbox *o);
+
+/* ---- connections ---- */
+enum conn_state {
+    CONN_NEW,     /* nothing decided: a four-letter word or a ConnectRequest comes */
+    CONN_CONNECT, /* the core makes or looks up the session */
+    CONN_OPEN,
+    CONN_ENDING,  /* closeSession is under way: nothing more is read */
+    CONN_FOUR,    /* a four-letter word waits for its text */
+    CONN_CLOSING, /* to be closed once its output is sent */
+    CONN_LINGER,  /* output sent, write side shut: waiting for the peer's end */
+    CONN_DEAD,    /* to be freed at the end of the turn */
+};
+/* Written by the net thread, read by the core thread under the write lock while the owner may run: hence atomics. */
+struct conn_stats {
+    _Atomic uint64_t received, sent, latency_sum_ms, latency_count;
+    _Atomic int64_t last_zxid, last_response_ms, last_active_ms;
+    _Atomic int32_t last_op, last_xid;
+    _Atomic uint32_t last_latency_ms, min_latency_ms, max_latency_ms, outstanding;
+    _Atomic bool paused;
+};
+struct sent_write {
+    int64_t since_us;
+    uint32_t len;
+};
+struct conn {
+    struct watcher watcher; /* first things first: what a fired watch touches */
+    uint64_t id;
+    _Atomic int64_t session_id; /* these two are shown by the core thread */
+    _Atomic int32_t timeout_ms;
+    int fd;
+    enum conn_state state;
+    bool readable;          /* the socket may hold more (edge-triggered) */
+    bool hung_up;           /* the peer's end was announced: read on until it comes */
+    bool eof;
+    bool blocked;           /* what was read waits: behind an own write, for the session, for room in the output */
+    bool old_client;        /* its ConnectRequest had no readOnly byte, so the answer has none */
+    bool in_ready, in_flush, touched;
+    int64_t state_ms;       /* monotonic: when this state began */
+    int64_t established_wall_ms;
+    const char *close_reason; /* static; logged when the connection is freed */
+    struct wr in;           /* bytes not yet executed, from in_off on */
+    size_t in_off;
+    const uint8_t *view;    /* this turn's bytes: in `in`, or in the net thread's read buffer */
+    size_t view_len;
+    bool view_borrowed;     /* they are in the read buffer */
+    int64_t in_since_us;    /* when the oldest of them came */
+    struct wr out;
+    size_t out_sent;
+    uint32_t outstanding;   /* writes under way */
+    size_t outstanding_bytes;
+    struct VEC(struct sent_write) sent; /* the writes under way, from sent_head on */
+    size_t sent_head;
+    struct conn_stats stats;
+    char peer[ADDR_TEXT_MAX];
+    char peer_ip[ADDR_TEXT_MAX];
+};
+uint64_t conn_id(uint32_t net, uint32_t generation, uint32_t slot);
+static inline uint32_t conn_id_net(uint64_t id)
+{
+    return (uint32_t)(id >> 56);
+}
+static inline uint32_t conn_id_slot(uint64_t id)
+{
+    return (uint32_t)id & 0xffffff;
+}
+
+/* ---- net threads ---- */
+struct conns VEC(struct conn *);
+struct accepted {
+    int fd;
+    struct sockaddr_storage addr;
+};
+struct four_request {
+    struct conn *c;
+    int word;
+};
+struct net {
+    struct server *s;
+    uint32_t index; /* also its reader slot */
+    pthread_t thread;
+    int epfd;
+    struct waker waker;
+    _Atomic bool mail;    /* the outbox holds something, or fds wait */
+    struct conns slots;   /* by slot; NULL: free */
+    struct VEC(uint32_t) free_slots;
+    uint32_t generation;
+    struct watch_table *watches;
+    struct outbox outbox; /* filled by the core thread under the write lock */
+    struct outbox front;  /* swapped out, ours */
+    pthread_mutex_t fd_mutex;
+    struct VEC(struct accepted) fds; /* accepted for us, under fd_mutex */
+    struct conns ready, turn, flush, dying, touched;
+    struct VEC(struct four_request) four;
+    struct batch *batch;
+    uint8_t *rbuf;
+    size_t rbuf_used;
+    struct arena arena;
+    int64_t now_us, next_touch_ms, next_sweep_ms, accept_again_ms;
+    uint64_t turn_requests, turn_reads;
+    struct thread_stats stats;
+    _Atomic int64_t last_response_us, last_response_size, min_response_size, max_response_size; /* 0: none yet */
+    bool quiescent;
+};
+
+/* ---- the server ---- */
+struct listener {
+    int fd;
+    int port;
+    char text[ADDR_TEXT_MAX];
+};
+struct log_entry {
+    int64_t zxid; /* 0: roll */
+    size_t off, len;
+};
+struct log_batch {
+    struct VEC(struct log_entry) entries;
+    struct wr bytes;
+    int64_t oldest_us; /* when its first entry came */
+};
+struct logger {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    struct log_batch pending, current;
+    bool stop;
+    struct txnlog *log;
+    _Atomic int64_t persisted;
+    struct thread_stats stats;
+};
+struct snapper {
+    pthread_t thread;
+    pthread_mutex_t mutex;
+    pthread_cond_t cond;
+    bool wanted, stop;
+    _Atomic int finished; /* 0 no news, 1 written, 2 failed */
+    struct thread_stats stats;
+};
+enum stop_phase { RUNNING, QUIESCING /* nets read no more */, DRAINED /* the core is done: nets flush and end */ };
+
+struct server {
+    const struct server_config *cfg;
+    struct server_config own_cfg;
+    struct storage_config storage;
+    struct tree *tree;
+    struct core *core;
+    struct treelock *lock;
+    uint32_t net_count;
+    struct net *nets;
+    struct VEC(struct listener) listeners;
+    struct inbox inbox;
+    struct waker core_waker;
+    pthread_t core_thread;
+    struct logger logger;
+    struct snapper snapper;
+    struct thread_stats core_stats;
+    _Atomic int stop;              /* enum stop_phase */
+    _Atomic uint32_t quiet_nets;
+    _Atomic bool serving, core_gone;
+    _Atomic int64_t applied_zxid;  /* after the last core_apply: what ConnectRequests are compared with */
+    _Atomic int64_t outstanding;   /* writes under way, all connections */
+    _Atomic int64_t connections;
+    _Atomic uint32_t generation;   /* of the figures */
+    int64_t started_ms;
+    pthread_mutex_t ip_mutex;
+    struct strmap ip_counts;       /* address -> count, as a pointer-sized number */
+    void (*fatal)(void *data, const char *text);
+    void *fatal_data;
+    uint32_t next_net;             /* round robin of accepted connections; net thread 0 */
+    char build[64];
+};
+
+/* Reader slots beside the net threads'. */
+static inline uint32_t reader_snapshot(const struct server *s)
+{
+    return s->net_count;
+}
+
+/* The server cannot go on. Does not return unless the handler of server_on_fatal does. Any thread. */
+void server_fatal(struct server *s, const char *text);
+
+/* net.c */
+int net_init(struct net *n, struct server *s, uint32_t index);
+void net_start(struct net *n);
+void net_done(struct net *n); /* after its thread ended */
+void net_wake(struct net *n);
+/* conn.c: what happens to one connection. All run on its net thread. */
+struct conn *conn_new(struct net *n, const struct accepted *a);
+void conn_receive(struct net *n, struct conn *c);              /* outside the read slot: one read from the socket */
+void conn_execute(struct net *n, struct conn *c);              /* inside: parse and execute what is there */
+void conn_keep_rest(struct net *n, struct conn *c);            /* after execution: keep what was not executed */
+void conn_deliver(struct net *n, const struct outbox_item *it, const uint8_t *bytes);
+void conn_flush(struct net *n, struct conn *c);
+void conn_close(struct net *n, struct conn *c, const char *reason); /* now; reason (static) NULL: in good order */
+void conn_close_after_flush(struct net *n, struct conn *c);
+void conn_append_text(struct net *n, struct conn *c, struct buf text); /* a four-letter word's answer; then close */
+struct conn *net_find(struct net *n, uint64_t id);
+struct core_msg *net_message(struct net *n, enum core_msg_type type, const struct conn *c); /* in this turn's batch */
+void conn_free(struct net *n, struct conn *c);
+void net_want_flush(struct net *n, struct conn *c);
+void net_want_ready(struct net *n, struct conn *c);
+void net_give_way(struct net *n);                              /* between two requests: lets a waiting writer in */
+/* The next frame of a stream: > 0 its whole length with the prefix, 0 more bytes are needed, RC_TOOBIG. */
+int64_t frame_next(const uint8_t *p, size_t n, uint32_t max, struct buf *ret);
+
+/* logthread.c */
+void logger_start(struct server *s);
+void logger_stop(struct server *s);
+/* snapthread.c */
+void snapper_start(struct server *s);
+void snapper_request(struct server *s);
+void snapper_stop(struct server *s);
+/* corethread.c */
+void *core_main(void *server);
+void core_fire(void *net, struct watcher *w, enum zk_event_type type, struct jstr path, int64_t zxid);
+
+/* fourletter.c. X(word): in the order of the reference's list. */
+#define FOUR_LETTER_WORDS(X)                                                                                 \
+    X(conf) X(cons) X(crst) X(dirs) X(dump) X(envi) X(isro) X(mntr) X(ruok) X(srst) X(srvr) X(stat) X(wchc)  \
+    X(wchp) X(wchs)
+enum four_letter {
+#define X(word) FOUR_##word,
+    FOUR_LETTER_WORDS(X)
+#undef X
+    FOUR_COUNT
+};
+int four_letter_find(const uint8_t word[4]);               /* -1: none */
+const char *four_letter_name(int word);
+bool four_letter_allowed(const char *whitelist, int word);
+bool four_letter_local(int word);                          /* answered by any thread, without the core thread */
+void four_letter_answer(struct server *s, int word, struct wr *w); /* others: core thread, no lock held */
+/* Core thread, no lock held. */
+void figures_collect(struct server *s, struct figures *f);
+
+#endif
