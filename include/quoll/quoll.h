@@ -228,7 +228,8 @@ QUOLL_API int quoll_wait_connected(quoll_client *c, int32_t timeout_ms);
  * A copy of the subtree at `root`, kept fresh by one persistent recursive watch (falls back to per-node watches on
  * servers before 3.6) and reported as differences. After a loss of the session, or a disconnect, the tree is read again
  * and compared: it is never reported empty because of the loss. A root that does not exist is an empty tree, and is waited for.
- * All calls and callbacks on the client's loop thread. */
+ * All calls and callbacks on the client's loop thread (of a client with its own thread: from its callbacks). A node that
+ * the server does not let us read is not in the copy. Close a cache before its client, or at any time after. */
 typedef struct quoll_cache quoll_cache;
 
 enum quoll_cache_change { QUOLL_CACHE_ADDED, QUOLL_CACHE_CHANGED, QUOLL_CACHE_REMOVED };

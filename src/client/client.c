@@ -420,6 +420,14 @@ int client_cache_watch(quoll_client *c, const char *path, quoll_watch_fn watch, 
     return client_submit(c, r);
 }
 
+void client_cache_forget(quoll_client *c, const char *path, quoll_watch_fn watch, void *watch_data)
+{
+    char *server_path = ops_server_path(c->servers.chroot, path);
+    session_forget(&c->session, server_path, (struct watcher){ watch, watch_data }, client_now(c));
+    free(server_path);
+    shell_kick(c);
+}
+
 static unsigned kinds_of(enum quoll_watcher_kind kind)
 {
     switch (kind) {

@@ -78,6 +78,9 @@ int client_cache_read(quoll_client *c, int32_t opcode, const char *path, quoll_w
                       quoll_done_fn done, void *data);
 int client_cache_watch(quoll_client *c, const char *path, quoll_watch_fn watch, void *watch_data, quoll_done_fn done,
                        void *data);
+/* The watcher hears nothing any more, also of requests in flight; the server is asked to forget it where no other watcher
+ * of ours depends on its entry. */
+void client_cache_forget(quoll_client *c, const char *path, quoll_watch_fn watch, void *watch_data);
 
 /* shell.c */
 void shell_start(quoll_client *c, uv_loop_t *loop);

@@ -98,6 +98,7 @@ static void complete(struct session *s, struct request *r, const struct quoll_re
     list_remove(&r->link);
     heap_remove(s, r);
     s->request_count--;
+    s->add_watches_sent -= r->type == ZK_OP_ADD_WATCH && r->xid != 0;
     if (r->done)
         r->done(s->cfg.client, res, r->data);
     request_free(r);
@@ -163,8 +164,35 @@ void exchange_deadlines(struct session *s)
 
 /* ---- sending ---- */
 
+/* True when a lasting watch of ours on the same path makes the server send what a one-shot watch of this read would
+ * hear. Servers before 3.9 keep one mode for each path, so that asking again would take the lasting watch away. */
+static bool watched_already(const struct session *s, const struct request *r)
+{
+    unsigned lasting = WATCH_BIT(WATCH_PERSISTENT);
+    if (r->reg != WATCH_CHILD) /* nobody sends children's events for a recursive one */
+        lasting |= WATCH_BIT(WATCH_RECURSIVE);
+    if (watches_kinds(&s->watches, r->path, NULL) & lasting)
+        return true;
+    if (s->add_watches_sent > 0)
+        LIST_EACH(it, &s->sent)
+        {
+            const struct request *q = CONTAINER_OF(it, struct request, link);
+            if (q->type == ZK_OP_ADD_WATCH && q->path && (lasting & WATCH_BIT(q->reg)) && strcmp(q->path, r->path) == 0)
+                return true;
+        }
+    return false;
+}
+
+static bool is_read(int32_t type)
+{
+    return type == ZK_OP_EXISTS || type == ZK_OP_GET_DATA || type == ZK_OP_GET_CHILDREN2;
+}
+
 static void send_request(struct session *s, struct request *r)
 {
+    if (r->path && is_read(r->type) && watched_already(s, r))
+        r->frame.p[r->frame.n - 1] = 0; /* the watch flag ends these requests */
+    s->add_watches_sent += r->type == ZK_OP_ADD_WATCH;
     r->xid = s->next_xid;
     s->next_xid = s->next_xid == INT32_MAX ? 1 : s->next_xid + 1;
     jute_frame_end(&r->frame, 0);
@@ -210,8 +238,9 @@ static int32_t wire_watcher_type(unsigned kinds)
 }
 
 /* Completes the body of a removeWatches. The server holds one entry for all our watchers of a kind: when others of the
- * kind stay, it is only asked whether it has it (checkWatches). When none at all stays on the path, type "any" says so to
- * every version; types 4 and 5 are unknown to servers before 3.9. */
+ * kind stay, it is only asked whether it has it (checkWatches); the same when a lasting watch goes on which one-shot ones
+ * may depend (watched_already). When none at all stays on the path, type "any" says so to every version; types 4 and 5
+ * are unknown to servers before 3.9. */
 static void prepare_remove(struct session *s, struct request *r)
 {
     const struct watcher *w = r->any_watcher ? NULL : &r->watcher;
@@ -227,7 +256,7 @@ static void prepare_remove(struct session *s, struct request *r)
     int32_t type = wire_watcher_type(r->remove_kinds);
     if (going == watches_count(&s->watches, r->path, WATCH_ALL))
         type = ZK_WATCHER_ANY;
-    else if (going != watches_count(&s->watches, r->path, r->remove_kinds))
+    else if ((r->remove_kinds & WATCH_LASTING) || going != watches_count(&s->watches, r->path, r->remove_kinds))
         wr_patch_u32(&r->frame, FRAME_TYPE, ZK_OP_CHECK_WATCHES);
     wr_i32(&r->frame, type);
 }
@@ -266,6 +295,39 @@ int session_submit(struct session *s, struct request *r, int64_t now_ms)
     else
         send_or_queue(s, r);
     return 0;
+}
+
+static bool forget_pending(struct list *requests, const char *path, struct watcher w)
+{
+    bool others = false;
+    LIST_EACH(it, requests)
+    {
+        struct request *r = CONTAINER_OF(it, struct request, link);
+        if (!r->path)
+            continue;
+        if (r->watcher.fn == w.fn && r->watcher.data == w.data) {
+            free(r->path);
+            r->path = NULL;
+        } else {
+            others |= strcmp(r->path, path) == 0;
+        }
+    }
+    return others;
+}
+
+void session_forget(struct session *s, const char *path, struct watcher w, int64_t now_ms)
+{
+    bool had = watches_kinds(&s->watches, path, &w) != 0;
+    watches_forget(&s->watches, w);
+    bool others = forget_pending(&s->sent, path, w);
+    others |= forget_pending(&s->queue, path, w);
+    if (!had || others || s->phase != PHASE_UP || watches_count(&s->watches, path, WATCH_ALL))
+        return;
+    struct request *r = request_new(ZK_OP_REMOVE_WATCHES, NULL, NULL);
+    jute_write_str(&r->frame, jstr_of(path));
+    wr_i32(&r->frame, ZK_WATCHER_ANY);
+    r->type = ZK_OP_CHECK_WATCHES; /* the header is written: to the session, a request without consequence */
+    (void)session_submit(s, r, now_ms); /* refused when closing: then the server forgets anyway */
 }
 
 static void send_auth(struct session *s, struct auth *a)

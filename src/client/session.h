@@ -110,6 +110,7 @@ struct session {
     struct list sent;  /* in order of xid */
     struct list local; /* answered without the server at the next tick */
     size_t request_count, unsent_bytes;
+    size_t add_watches_sent; /* addWatch requests in .sent */
     struct VEC(struct request *) heap; /* by deadline */
     struct watches watches;
     struct VEC(struct auth *) auths;
@@ -141,6 +142,9 @@ void session_done(struct session *s);
 int session_submit(struct session *s, struct request *r, int64_t now_ms);
 /* Takes a. Remembers the credentials and sends them; a->done is called when the server has answered. */
 int session_add_auth(struct session *s, struct auth *a, int64_t now_ms);
+/* Removes a watcher everywhere without telling it, also from requests whose reply would register it. When nobody else here
+ * watches path, the server is told. */
+void session_forget(struct session *s, const char *path, struct watcher w, int64_t now_ms);
 /* Begins the end. detach: leaves the session on the server. Idempotent. */
 void session_close(struct session *s, bool detach, int64_t now_ms);
 /* True when nothing more will happen: every callback has been called. */
