@@ -21,7 +21,8 @@ void world_init(struct world *w)
 
 void world_start(struct world *w)
 {
-    w->opt = (struct tree_options){ .extended_types = w->cfg.extended_types, .no_digest = w->cfg.no_digest };
+    w->opt = (struct tree_options){ .extended_types = w->cfg.extended_types, .no_digest = w->cfg.no_digest,
+                                      .skip_acl = w->cfg.skip_acl };
     w->tree = tree_new(&w->opt);
     w->core = core_new(&w->cfg, w->tree, w->now, w->wall);
     w->session = world_connect(w, 1, 30000);
