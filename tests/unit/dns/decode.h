@@ -8,6 +8,8 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
+#include <stdio.h>
+
 #include "answer.h"
 #include "discovery/table.h"
 
