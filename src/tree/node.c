@@ -160,7 +160,7 @@ struct jbuf znode_data(const struct znode *n)
         return (struct jbuf){ NULL, 0 };
     const char *p = n->tail + n->name_len;
     if (n->flags & NODE_DATA_OUT)
-        memcpy(&p, p, sizeof(p));
+        memcpy(&p, p, sizeof(char *));
     return (struct jbuf){ (const uint8_t *)p, n->data_len };
 }
 

@@ -10,7 +10,8 @@
 
 #define QUOTA_ROOT "/zookeeper/quota"
 #define QUOTA_ROOT_LEN ((int32_t)sizeof(QUOTA_ROOT) - 1)
-#define LIMITS "/zookeeper_limits"
+#define LIMITS_NAME "zookeeper_limits"
+#define LIMITS "/" LIMITS_NAME
 #define STATS "/zookeeper_stats"
 
 /* ---- the text "count=5,bytes=-1=;byteHardLimit=1000;countHardLimit=7" ---- */
@@ -203,7 +204,7 @@ void quota_rebuild(struct tree *t)
     const struct znode *top = tree_find(t, jstr_of(QUOTA_ROOT));
     struct arena a = arena_init();
     for (const struct znode *n = top; n; n = node_next(top, n)) {
-        if (znode_child_count(n) > 0 || !jstr_is(znode_name_of(n), LIMITS + 1))
+        if (znode_child_count(n) > 0 || !jstr_is(znode_name_of(n), LIMITS_NAME))
             continue;
         struct jstr quota;
         if (quota_path(znode_path(n, &a), LIMITS, &quota))

@@ -282,6 +282,7 @@ void watch_remove_all(struct watch_table *t, struct watcher *w)
     while (w->entries)
         entry_free(t, w->entries);
     ASSERT(w->entry_count == 0);
+    w->told = 0; /* it may come back to another table */
 }
 
 /* ---- firing ---- */
@@ -328,7 +329,7 @@ static void tell_ancestors(const struct firing *f)
     if (f->t->recursive == 0)
         return;
     struct jstr path = f->path;
-    while (path.n > 1) {
+    while (path.p && path.n > 1) {
         const char *slash = memrchr(path.p, '/', (size_t)path.n);
         if (!slash)
             return;
