@@ -161,6 +161,7 @@ QUOLL_API int64_t quoll_session_id(const quoll_client *c);
 QUOLL_API int32_t quoll_session_timeout_ms(const quoll_client *c); /* granted */
 QUOLL_API const char *quoll_server(const quoll_client *c);         /* "127.0.0.1:2181" it is or was last connected to; "" */
 QUOLL_API void *quoll_client_data(const quoll_client *c);          /* options.data */
+QUOLL_API struct uv_loop_s *quoll_client_loop(const quoll_client *c); /* options.loop; NULL: it has a thread of its own */
 
 /* Adds credentials ("digest", "user:password"); remembered and replayed after every reconnect. */
 QUOLL_API int quoll_add_auth(quoll_client *c, const char *scheme, const void *cert, size_t cert_len,

@@ -185,6 +185,11 @@ void *quoll_client_data(const quoll_client *c)
     return c->opt.data;
 }
 
+struct uv_loop_s *quoll_client_loop(const quoll_client *c)
+{
+    return c->opt.loop;
+}
+
 /* ---- deadlines ---- */
 
 void quoll_set_deadline(quoll_client *c, int32_t timeout_ms)
