@@ -18,7 +18,7 @@ static const uint8_t *peek(struct log_file *l, int64_t at, size_t n)
         return l->win + (at - l->win_at);
     if (l->io_rc < 0 || at > l->size || (uint64_t)(l->size - at) < n)
         return NULL;
-    size_t want = MAX(n, WINDOW);
+    size_t want = MAX(n, (size_t)MIN(l->size - at, (int64_t)WINDOW));
     if (want > l->win_cap) {
         free(l->win);
         l->win = x_malloc(want);

@@ -20,6 +20,7 @@ struct inode {
     bool writable;
     int handles;
     struct VEC(struct change) pending;
+    struct inode *next; /* of all */
 };
 
 struct entry { /* what a path means here, where that differs from below; inode NULL: nothing */
@@ -44,6 +45,7 @@ struct disk {
     pthread_mutex_t lock;
     struct VEC(struct entry) entries;
     struct VEC(struct name_change) names; /* not durable yet */
+    struct inode *inodes;
     unsigned hidden;
 };
 
@@ -92,6 +94,12 @@ static void release(struct disk *d, struct inode *i)
     }
 }
 
+static void keep(struct disk *d, struct inode *i)
+{
+    i->next = d->inodes;
+    d->inodes = i;
+}
+
 /* The inode of a path; *ret NULL when there is no such file. */
 static int lookup(struct disk *d, const char *path, struct inode **ret)
 {
@@ -109,6 +117,7 @@ static int lookup(struct disk *d, const char *path, struct inode **ret)
         *ret = NULL;
         return rc == RC_NOTFOUND ? 0 : rc;
     }
+    keep(d, i);
     set_entry(d, path, i);
     *ret = i;
     return 0;
@@ -131,6 +140,7 @@ static int create(struct disk *d, const char *path, struct inode **ret)
         free(i);
         return rc;
     }
+    keep(d, i);
     change_name(d, path, i);
     *ret = i;
     return 0;
@@ -243,6 +253,13 @@ static int v_allocate(struct vfs_file *f, int64_t size)
     return change_file(f, CHANGE_EXTEND, size, NULL, 0);
 }
 
+static void forget_pending(struct inode *i)
+{
+    for (size_t k = 0; k < i->pending.len; k++)
+        free(i->pending.items[k].p);
+    i->pending.len = 0;
+}
+
 static int push(struct disk *d, struct inode *i, const struct change *c)
 {
     switch (c->kind) {
@@ -267,9 +284,7 @@ static int v_sync(struct vfs_file *f)
     pthread_mutex_lock(&d->lock);
     for (size_t k = 0; k < i->pending.len && rc == 0; k++)
         rc = push(d, i, &i->pending.items[k]);
-    for (size_t k = 0; k < i->pending.len; k++)
-        free(i->pending.items[k].p);
-    i->pending.len = 0;
+    forget_pending(i);
     pthread_mutex_unlock(&d->lock);
     return rc;
 }
@@ -411,4 +426,27 @@ const struct vfs *volatile_vfs_new(const struct vfs *below, bool lie)
     d->lie = lie;
     pthread_mutex_init(&d->lock, NULL);
     return &d->vfs;
+}
+
+void volatile_vfs_free(const struct vfs *vfs)
+{
+    struct disk *d = CONTAINER_OF(vfs, struct disk, vfs);
+    for (struct inode *i = d->inodes, *next; i; i = next) {
+        next = i->next;
+        ASSERT(i->handles == 0);
+        if (i->f)
+            d->below->close(i->f);
+        forget_pending(i);
+        VEC_FREE(&i->pending);
+        free(i->below);
+        free(i);
+    }
+    for (size_t k = 0; k < d->entries.len; k++)
+        free(d->entries.items[k].path);
+    for (size_t k = 0; k < d->names.len; k++)
+        free(d->names.items[k].path);
+    VEC_FREE(&d->entries);
+    VEC_FREE(&d->names);
+    pthread_mutex_destroy(&d->lock);
+    free(d);
 }

@@ -13,7 +13,9 @@
 #include "storage/vfs.h"
 
 /* Wraps `below` (usually vfs_posix()). lie: sync and sync_dir do nothing and say that they did, so that a test can prove that it
- * would see a missing sync. Lives as long as the process. */
+ * would see a missing sync. */
 const struct vfs *volatile_vfs_new(const struct vfs *below, bool lie);
+/* Forgets what was not synced, as a kill does. No file may be open. */
+void volatile_vfs_free(const struct vfs *vfs);
 
 #endif

@@ -94,7 +94,9 @@ static void test_calls(void **state)
 
 static void test_calls_volatile(void **state)
 {
-    check_vfs(volatile_vfs_new(vfs_posix(), false), *state);
+    const struct vfs *v = volatile_vfs_new(vfs_posix(), false);
+    check_vfs(v, *state);
+    volatile_vfs_free(v);
 }
 
 static void test_lock(void **state)
