@@ -1,6 +1,8 @@
 /* connstr.c - parsing of the connection string. */
 #include "connstr.h"
 
+#include <arpa/inet.h>
+
 #include "base/bytes.h"
 #include "base/str.h"
 #include "jute/proto.h"
@@ -49,6 +51,17 @@ static int split_port(struct buf part, struct buf *host, struct buf *port)
     return 0;
 }
 
+/* An IPv6 address, with a scope or without. */
+static bool is_ipv6(struct buf host)
+{
+    struct in6_addr unused;
+    const uint8_t *scope = memchr(host.p, '%', host.n);
+    char *text = buf_dup(buf_of(host.p, scope ? (size_t)(scope - host.p) : host.n));
+    bool good = inet_pton(AF_INET6, text, &unused) == 1;
+    free(text);
+    return good;
+}
+
 static int parse_server(struct buf part, struct connstr *cs, char **ret_error)
 {
     struct buf host, port_text;
@@ -56,6 +69,8 @@ static int parse_server(struct buf part, struct connstr *cs, char **ret_error)
     char *shown = buf_dup(part);
     int rc = split_port(part, &host, &port_text);
     if (rc == 0 && (host.n == 0 || host.n > 253))
+        rc = RC_INVAL;
+    if (rc == 0 && memchr(host.p, ':', host.n) && !is_ipv6(host))
         rc = RC_INVAL;
     for (size_t i = 0; rc == 0 && i < host.n; i++)
         if (host.p[i] <= ' ' || host.p[i] == 0x7f || strchr("[]@,", host.p[i]))

@@ -232,9 +232,13 @@ void session_connected(struct session *s, int64_t now_ms)
         return;
     s->phase = PHASE_HANDSHAKE;
     /* An id from a read-only server means nothing to others. */
+    static const uint8_t no_passwd[ZK_PASSWORD_LEN];
     struct connect_request req = { .last_zxid_seen = s->last_zxid, .timeout_ms = s->cfg.timeout_ms,
-                                   .session_id = session_real(s) ? s->id : 0,
-                                   .passwd = { s->passwd, (int32_t)s->passwd_len } };
+                                   .passwd = { no_passwd, ZK_PASSWORD_LEN } };
+    if (session_real(s)) {
+        req.session_id = s->id;
+        req.passwd = (struct jbuf){ s->passwd, (int32_t)s->passwd_len };
+    }
     size_t at = jute_frame_begin(&s->out);
     connect_request_write(&s->out, &req);
     wr_u8(&s->out, s->cfg.read_only);
