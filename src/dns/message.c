@@ -70,10 +70,10 @@ static int rdata_unpack(const uint8_t *p, size_t pos, size_t end, uint16_t type,
 
 struct unpack {
     struct wr w;
-    struct dns_msg head;
     uint32_t ttl_min;
     bool has_soa;
     uint32_t negative_ttl;
+    struct dns_msg head; /* without records */
 };
 
 /* Unpacks one record at p[*pos] into u; OPT only gives its rcode bits. */

@@ -29,7 +29,7 @@ struct udp_listener {
 };
 
 union control {
-    struct cmsghdr header; /* for its alignment */
+    size_t alignment; /* that of a cmsghdr */
     uint8_t v4[CMSG_SPACE(sizeof(struct in_pktinfo))];
     uint8_t v6[CMSG_SPACE(sizeof(struct in6_pktinfo))];
 };
