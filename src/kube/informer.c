@@ -240,9 +240,10 @@ static void problem(struct informer *inf, const char *fmt, ...)
 /* Reports and waits; then the same request again, or a list when rv was dropped. min_ms: what the server asked for. */
 static void back_off(struct informer *inf, const char *text, int64_t min_ms)
 {
-    int64_t ms = MAX(backoff_ms(inf), min_ms);
+    int64_t ms = backoff_ms(inf);
     const char *did = what(inf);
 
+    ms = MAX(ms, min_ms);
     inf->stats.errors++;
     wait_ms(inf, ms);
     problem(inf, "%s: %s, retrying in %lld.%lld s", did, text, (long long)(ms / 1000), (long long)(ms % 1000 / 100));

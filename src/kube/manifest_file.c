@@ -219,10 +219,14 @@ static void take_object(struct reading *r, json_t *json)
         const struct known_kind *k = &known_kinds[i];
         if (!takes_api(k, api))
             continue; /* a Service of serving.knative.dev is something else */
-        if (strcmp(k->kind, kind) == 0)
-            take_known(r, json, k->as);
-        else if (!nested && strcmp(k->list, kind) == 0)
+        if (strcmp(k->kind, kind) == 0) {
+            take_known(r, json, k->as); /* changes the object: kind and api are no more */
+            return;
+        }
+        if (!nested && strcmp(k->list, kind) == 0) {
             take_list(r, json, k);
+            return;
+        }
     }
 }
 

@@ -30,7 +30,7 @@ void manifest_file_update(const char *file, const char *text, size_t n, struct m
 void manifest_objects_free(struct manifest_objects *objects);
 
 /* The objects of a source, as delivered: key (see manifest_key) -> json_t. Add every file, in order of precedence, then
- * finish once. */
+ * finish once. sink may be NULL: an object that an earlier file has is left out without a word. */
 struct manifest_set {
     struct strmap objects;   /* delivered kinds */
     struct strmap endpoints; /* namespace/name -> Endpoints, until finished */

@@ -39,7 +39,7 @@ static void add_object(struct manifest_set *set, const char *file, const struct 
 
     if (strmap_get_s(map, key)) {
         char *text = x_asprintf("metadata.name: %s exists in another file, which counts", name);
-        if (o->kind != MANIFEST_NAMESPACE) /* many files may well declare the same namespace */
+        if (sink && o->kind != MANIFEST_NAMESPACE) /* many files may well declare the same namespace */
             sink->problem(sink->data, file, o->line, text);
         free(text);
     } else {
