@@ -75,12 +75,15 @@ static void read_token_file(struct kube_cred *c)
     uint8_t *p;
     size_t n;
 
-    c->token_read_ms = clock_mono_ms();
+    c->token_read_ms = 0; /* a failure is tried again with the next request */
     if (file_read(c->config->token_file, TOKEN_FILE_MAX, &p, &n))
         return;
     while (n > 0 && strchr(" \t\r\n", p[n - 1]))
         p[--n] = '\0';
-    if (n == 0 || strlen((char *)p) != n || !token_usable((char *)p) || (c->token && strcmp(c->token, (char *)p) == 0)) {
+    bool usable = n > 0 && strlen((char *)p) == n && token_usable((char *)p);
+    if (usable)
+        c->token_read_ms = clock_mono_ms();
+    if (!usable || (c->token && strcmp(c->token, (char *)p) == 0)) {
         kube_wipe((char *)p);
         return;
     }

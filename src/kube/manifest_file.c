@@ -58,7 +58,7 @@ static void report_path(void *data, const char *path, const char *what)
 {
     struct reading *r = data;
     char *full = x_asprintf("%s%s", r->prefix, path);
-    char *text = x_asprintf("%s: %s", full, what);
+    char *text = x_asprintf("%s%s%s", full, *full ? ": " : "", what);
     report(r, yaml_locate(r->doc, full), text);
     free(text);
     free(full);

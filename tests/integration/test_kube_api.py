@@ -5,6 +5,7 @@ import socket
 import ssl
 import stat
 import subprocess
+import threading
 import time
 
 import pytest
@@ -351,7 +352,15 @@ def only(token, api, on_refusal=None):
 def test_rotated_token_is_read_again_at_once(api, watch, tmp_path):
     path = tmp_path / "token"
     path.write_text("first-secret\n")
-    only("second-secret", api, lambda: path.write_text("second-secret\n"))
+    (tmp_path / "new").write_text("second-secret\n")
+
+    lock = threading.Lock()
+
+    def rotate():  # in one step, as the kubelet does
+        with lock:
+            if (tmp_path / "new").exists():
+                (tmp_path / "new").rename(path)
+    only("second-secret", api, rotate)
     dump = watch("backoff_min_ms=5000", "backoff_max_ms=5000", user={"tokenFile": "token"})
     begin = time.monotonic()
     dump.until_synced()

@@ -32,6 +32,7 @@ static void on_upsert(void *data, const struct kube_object *o)
     char *k = key(o->kind, o->ns, o->name);
     json_object_set(w->objects, k, o->json);
     w->upserts++;
+    uv_stop(&w->loop);
     free(k);
 }
 
@@ -41,12 +42,15 @@ static void on_delete(void *data, enum kube_kind kind, const char *ns, const cha
     char *k = key(kind, ns, name);
     assert_int_equal(json_object_del(w->objects, k), 0);
     w->deletes++;
+    uv_stop(&w->loop);
     free(k);
 }
 
 static void on_synced(void *data, enum kube_kind kind)
 {
-    ((struct world *)data)->synced++;
+    struct world *w = data;
+    w->synced++;
+    uv_stop(&w->loop); /* or the loop would sleep until its next timer before UNTIL looks again */
 }
 
 static void on_problem(void *data, const char *text)
@@ -54,6 +58,7 @@ static void on_problem(void *data, const char *text)
     struct world *w = data;
     size_t used = strlen(w->problems);
     print_message("  problem: %s\n", text);
+    uv_stop(&w->loop);
     snprintf(w->problems + used, sizeof w->problems - used, "%s\n", text);
 }
 
@@ -332,12 +337,14 @@ static void test_problems_name_file_and_line(void **state)
                     "  spec:\n    ports:\n    - port: 99999\n", "/d.yaml:9: items[0].spec.ports[0].port: must be 1..65535\n" },
         { "e.yaml", "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: e\n---\napiVersion: v1\nkind: Namespace\nmetadata:\n"
                     "  name: e\n", "/e.yaml:9: metadata.name: the object appears twice" },
+        { "b.yaml", "", "/b.yaml:3: not a Kubernetes object\n" }, /* of the text above */
         { "f.yaml", "apiVersion: v1\nkind: List\nitems: 5\n", "/f.yaml:3: items: must be a list\n" },
     };
     struct world w;
     world_open(&w);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
-        put(&w, cases[i].name, cases[i].text);
+        if (*cases[i].text)
+            put(&w, cases[i].name, cases[i].text);
     put(&w, "x.yaml", SERVICE("x", "10.0.0.1"));
     put(&w, "y.yaml", SERVICE("x", "10.0.0.2"));
     source_open(&w, w.dir);
