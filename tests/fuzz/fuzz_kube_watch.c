@@ -26,16 +26,18 @@ static void on_problem(void *data, const char *text)
     ASSERT(text[0] != '\0');
 }
 
-static bool take(struct informer *inf, int64_t now_ms)
+enum took { NOTHING, CANCELLED, SENT };
+
+static enum took take(struct informer *inf, int64_t now_ms)
 {
     struct informer_action a;
-    bool sent = false;
+    enum took took = NOTHING;
     while (informer_take(inf, &a)) {
-        sent |= a.target != NULL;
+        took = a.target ? SENT : a.cancel ? CANCELLED : took;
         if (a.target)
             informer_on_sent(inf, now_ms);
     }
-    return sent;
+    return took;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
@@ -56,7 +58,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
     while (p < end) {
         uint8_t op = *p++;
         size_t len = 0;
-        bool ended = false;
         if (!headers) {
             informer_on_headers(inf, now_ms, statuses[op % 10], op);
             headers = true;
@@ -65,24 +66,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)
             len++;
         informer_on_body(inf, now_ms, p, len);
         p += len + (p + len < end);
-        if (take(inf, now_ms)) {
-            headers = false;
-        } else if (informer_wake_ms(inf) != INT64_MAX && op & 0x10) {
-            now_ms = informer_wake_ms(inf);
+        enum took took = take(inf, now_ms);
+        if (took == NOTHING && op & 0x10 && informer_wake_ms(inf) != INT64_MAX) {
+            now_ms = informer_wake_ms(inf); /* the deadline passes */
             informer_on_tick(inf, now_ms);
-            ended = true;
-        } else if (op & 0x20) {
+            took = take(inf, now_ms);
+        } else if (took == NOTHING && op & 0x20) {
             informer_on_end(inf, now_ms, op & 0x40 ? "cut" : NULL);
-            ended = true;
-        } else {
-            continue;
+            took = take(inf, now_ms) == SENT ? SENT : CANCELLED;
         }
-        /* Go on until a request runs again. */
-        while (ended && !take(inf, now_ms)) {
+        while (took == CANCELLED) { /* time passes until a request runs again */
             now_ms = informer_wake_ms(inf);
             informer_on_tick(inf, now_ms);
+            took = take(inf, now_ms) == SENT ? SENT : CANCELLED;
         }
-        headers = false;
+        headers = headers && took != SENT;
     }
     informer_free(inf);
     return 0;
