@@ -215,17 +215,18 @@ def test_znode_commands(build_dir, up):
 
 
 def test_services_watch(build_dir, up):
-    p = subprocess.Popen([str(build_dir / "quoll"), "services", "--watch", "-o", "plain", "--zk", up.zk], stdout=subprocess.PIPE,
-                         text=True)
+    p = subprocess.Popen([str(build_dir / "quoll"), "services", "--watch", "-o", "plain", "--zk", up.zk], stdout=subprocess.PIPE)
     try:
-        seen = []
+        seen = b""
         os.set_blocking(p.stdout.fileno(), False)
 
         def has(text):
-            part = p.stdout.read()
-            if part:
-                seen.append(part)
-            return text in "".join(seen)
+            nonlocal seen
+            try:
+                seen += os.read(p.stdout.fileno(), 65536)
+            except BlockingIOError:
+                pass
+            return text in seen.decode()
         eventually(lambda: has("my-service.default\n"), what="the first list")
         (up.manifests / "late.yaml").write_text(
             "apiVersion: v1\nkind: Service\nmetadata: {name: late}\nspec: {clusterIP: 10.96.3.3, ports: [{port: 1}]}\n")
