@@ -14,7 +14,8 @@ bool path_split(struct jstr path, struct jstr *parent, struct jstr *name)
     const char *slash = memrchr(path.p, '/', (size_t)path.n);
     *parent = (struct jstr){ path.p, (int32_t)(slash - path.p) };
     *name = (struct jstr){ slash + 1, path.n - parent->n - 1 };
-    return name->n > 0 && name->n <= NODE_NAME_MAX;
+    /* "//x": its parent would be "/", by which the root is found, and the node would go by two names. */
+    return parent->n != 1 && name->n > 0 && name->n <= NODE_NAME_MAX;
 }
 
 size_t node_path_len(const struct znode *n)

@@ -27,7 +27,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct txn_header h = { .zxid = zxid, .time_ms = zxid };
         h.type = (int8_t)rd_u8(&r);
         h.client_id = (int8_t)rd_u8(&r);
-        size_t len = MIN((size_t)rd_u16(&r), rd_left(&r));
+        size_t len = rd_u16(&r);
+        len = MIN(len, rd_left(&r));
         struct buf body = buf_of(rd_take(&r, len), len);
         struct tree_result res;
         size_t used;

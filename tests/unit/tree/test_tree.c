@@ -52,7 +52,7 @@ static void test_lookup_of_odd_paths(void **state)
         assert_null(tree_find(t, jstr_of(missing[i])));
     assert_null(tree_find(t, (struct jstr){ NULL, 0 }));
     assert_non_null(tree_find(t, jstr_of("/a/b")));
-    static const char *const refused[] = { "/", "", "a", "/a/", "/x/y" };
+    static const char *const refused[] = { "/", "", "a", "/a/", "/x/y", "//y", "//", "/a//y" };
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
         assert_int_not_equal(util_create(t, 3, refused[i], "x", 0), ZK_OK);
         assert_int_not_equal(util_delete(t, 3, refused[i]), ZK_OK);
@@ -459,7 +459,7 @@ static void test_loading(void **state)
     assert_int_equal(tree_load_end(t, 1), RC_CORRUPT);
     assert_int_equal(tree_load_node(t, jstr_of(""), x, -1, &s), 0);
     assert_int_equal(tree_load_node(t, jstr_of(""), x, -1, &s), RC_CORRUPT);
-    static const char *const bad[] = { "/", "a", "/none/a", "/a/", "//", "/x//y" };
+    static const char *const bad[] = { "/", "a", "/none/a", "/a/", "//", "/x//y", "//y" };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_int_equal(tree_load_node(t, jstr_of(bad[i]), x, 1, &s), RC_CORRUPT);
     assert_int_equal(tree_load_node(t, (struct jstr){ NULL, 0 }, x, 1, &s), RC_CORRUPT);
