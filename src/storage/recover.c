@@ -46,24 +46,29 @@ struct recovery {
     uint64_t txns;
     int64_t log_bytes;
     struct arena arena;
-    void (*progress)(void *data, const char *text);
-    void *progress_data;
-    int64_t progress_at;
+    struct storage_progress progress;
     struct storage_error *err;
 };
 
+bool storage_progress_due(struct storage_progress *p)
+{
+    if (!p || !p->fn)
+        return false;
+    int64_t now = clock_mono_ms();
+    if (now < p->due_ms)
+        return false;
+    p->due_ms = now + PROGRESS_MS;
+    return true;
+}
+
 static void tell_progress(struct recovery *r)
 {
-    if (!r->progress || r->txns % 1024 != 0)
-        return;
-    int64_t now = clock_mono_ms();
-    if (now < r->progress_at)
+    if (r->txns % 1024 != 0 || !storage_progress_due(&r->progress))
         return;
     char text[128];
     snprintf(text, sizeof(text), "replayed %llu transactions, up to zxid 0x%llx", (unsigned long long)r->txns,
              (unsigned long long)r->last_zxid);
-    r->progress(r->progress_data, text);
-    r->progress_at = now + PROGRESS_MS;
+    r->progress.fn(r->progress.data, text);
 }
 
 /* ---- the directory ---- */
@@ -145,7 +150,7 @@ static int load_newest(struct recovery *r)
         }
         tried++;
         struct storage_error why;
-        int rc = snap_load(r->cfg, f->path, f->format, f->zxid, &r->tree, &r->info, &why);
+        int rc = snap_load(r->cfg, f->path, f->format, f->zxid, &r->progress, &r->tree, &r->info, &why);
         if (rc == 0) {
             r->snapshot_zxid = f->zxid;
             return 1;
@@ -285,10 +290,11 @@ static int replay_record(struct recovery *r, struct log_file *l, const struct tx
     return 0;
 }
 
-/* A hole with records behind it, all within what one unsynced batch can be, at the very end of the log. */
+/* A hole with records behind it, all within what one unsynced batch can be, at the very end of the log. The batch's last record
+ * is allowed as much as the rest of it; where jute.maxbuffer is set larger than that, such a hole is refused. */
 static bool tear_is_crash(struct log_file *l, bool last_file)
 {
-    return last_file && l->hole && log_file_used(l) - l->pos <= LOG_UNSYNCED_MAX + (int64_t)l->max_record;
+    return last_file && l->hole && log_file_used(l) - l->pos <= 2 * LOG_UNSYNCED_MAX;
 }
 
 /* A server that was killed leaves its padding, which is real disk space. Nothing depends on its going. */
@@ -446,9 +452,7 @@ int storage_recover(const struct storage_config *cfg, void (*progress)(void *dat
         .snap_dir = storage_dir(cfg, false),
         .log_dir = storage_dir(cfg, true),
         .arena = arena_init(),
-        .progress = progress,
-        .progress_data = data,
-        .progress_at = clock_mono_ms() + PROGRESS_MS,
+        .progress = { progress, data, clock_mono_ms() + PROGRESS_MS },
         .err = err,
     };
     struct storage_recovered out = { 0 };

@@ -4,6 +4,7 @@
  * parsing itself copies nothing and allocates nothing. Seals are Adler-32 over everything before them, uncompressed. */
 #include "storage_internal.h"
 
+#include <stdio.h>
 #include <zlib.h>
 
 #define WINDOW (1u << 20)
@@ -20,6 +21,7 @@ struct snap_reader {
     bool eof;
     struct tree *tree;
     struct arena arena;
+    struct storage_progress *progress;
 };
 
 static int64_t offset(const struct snap_reader *s)
@@ -38,6 +40,11 @@ static int refill(struct snap_reader *s)
 {
     if (s->eof)
         return RC_SHORT;
+    if (storage_progress_due(s->progress)) {
+        char text[64];
+        snprintf(text, sizeof(text), "read %lld MiB of the snapshot", (long long)(offset(s) >> 20));
+        s->progress->fn(s->progress->data, text);
+    }
     if (s->pos > 0) {
         sum_parsed(s);
         memmove(s->win, s->win + s->pos, s->len - s->pos);
@@ -258,10 +265,10 @@ static const char *load_stream(struct snap_reader *s, int64_t zxid, struct snap_
     return *ret_rc == 0 ? NULL : "tree";
 }
 
-int snap_load(const struct storage_config *cfg, const char *path, enum snap_format format, int64_t zxid, struct tree **ret,
-              struct snap_info *ret_info, struct storage_error *err)
+int snap_load(const struct storage_config *cfg, const char *path, enum snap_format format, int64_t zxid,
+              struct storage_progress *progress, struct tree **ret, struct snap_info *ret_info, struct storage_error *err)
 {
-    struct snap_reader s = { .cap = WINDOW, .adler = 1, .arena = arena_init() };
+    struct snap_reader s = { .cap = WINDOW, .adler = 1, .arena = arena_init(), .progress = progress };
     int rc = snap_source_open(cfg->vfs, path, format, &s.src);
     if (rc < 0)
         return storage_fail_io(err, rc, "open", path);
@@ -296,7 +303,7 @@ int snapshot_read(const struct storage_config *cfg, const char *path, int64_t zx
     const char *dot = strrchr(path, '.');
     enum snap_format format = !dot ? SNAP_PLAIN : strcmp(dot, ".gz") == 0 ? SNAP_GZ : strcmp(dot, ".snappy") == 0 ? SNAP_SNAPPY : SNAP_PLAIN;
     struct snap_info info;
-    return snap_load(cfg, path, format, zxid, ret, &info, err);
+    return snap_load(cfg, path, format, zxid, NULL, ret, &info, err);
 }
 
 bool snap_looks_valid(const struct vfs *vfs, const struct zxid_file *file)

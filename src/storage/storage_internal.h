@@ -15,9 +15,9 @@
 #define RECORD_OVERHEAD 13    /* checksum, length, terminator */
 #define DIGEST_VERSION 2
 
-/* The most that the log ever holds unsynced: past it an append syncs by itself. It bounds memory, and it bounds the region in
- * which a power cut may have lost some sectors and kept others (see log_tear_is_crash). */
-#define LOG_UNSYNCED_MAX (8 << 20)
+/* The log holds no more than this unsynced, and the record that went past it: then an append syncs by itself. It bounds memory,
+ * and the region in which a power cut may have lost some sectors and kept others (recover.c, tear_is_crash). */
+#define LOG_UNSYNCED_MAX (2 << 20)
 
 #define MAX_RECORD_DEFAULT (64u << 20)
 static inline uint32_t storage_max_record(const struct storage_config *cfg)
@@ -93,8 +93,16 @@ struct snap_info {
     bool has_last_zxid;
     int64_t last_zxid;
 };
-int snap_load(const struct storage_config *cfg, const char *path, enum snap_format format, int64_t zxid, struct tree **ret,
-              struct snap_info *ret_info, struct storage_error *err);
+/* Tells somebody about once a second that work goes on. */
+struct storage_progress {
+    void (*fn)(void *data, const char *text); /* NULL: nobody */
+    void *data;
+    int64_t due_ms; /* monotonic */
+};
+bool storage_progress_due(struct storage_progress *p);
+/* progress may be NULL. */
+int snap_load(const struct storage_config *cfg, const char *path, enum snap_format format, int64_t zxid,
+              struct storage_progress *progress, struct tree **ret, struct snap_info *ret_info, struct storage_error *err);
 /* The cheap look at both ends of the file that decides which snapshots count at all. */
 bool snap_looks_valid(const struct vfs *vfs, const struct zxid_file *f);
 

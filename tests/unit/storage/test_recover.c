@@ -308,6 +308,14 @@ static void trap_lost_sector_of_last_batch(struct faultfs *fs)
 {
     zero(fs, DIR "log.33", 1024, 1536);
 }
+static void trap_lost_sector_far_from_the_end(struct faultfs *fs)
+{
+    /* Thousands of acknowledged transactions follow: no crash loses that. */
+    struct storage_config cfg = config(fs);
+    faultfs_delete(fs, DIR "log.33");
+    write_log(&cfg, 51, 20000);
+    zero(fs, DIR "log.33", 1024, 1536);
+}
 static void trap_torn_middle_file(struct faultfs *fs)
 {
     cut(fs, DIR "log.15", 3); /* log.33 begins with 51, 50 is gone; the snapshot 50 covers it */
@@ -366,6 +374,7 @@ static const struct trap {
     { "some zeros over an end in the middle", trap_zero_end_in_middle, false, 0, "complete transactions follow" },
     { "a sector of zeros in an older file", trap_zeros_in_middle_of_older, false, 0, "log.15: damaged" },
     { "a lost sector of the last batch", trap_lost_sector_of_last_batch, false, -1, NULL },
+    { "a lost sector far from the end", trap_lost_sector_far_from_the_end, false, 0, "complete transactions follow" },
     { "torn file, snapshot behind it", trap_torn_middle_file, false, 80, NULL },
     { "torn file, transactions missing", trap_torn_middle_file_uncovered, false, 0, "transactions are missing" },
     { "torn file, the next goes on", trap_torn_middle_file_rewritten, false, 85, NULL },
@@ -466,6 +475,19 @@ static void test_orphans(void **state)
     assert_non_null(n);
     assert_int_equal(znode_data(n).n, 4);
     tree_free(r.tree);
+    faultfs_free(fs);
+}
+
+static void test_dir_size(void **state)
+{
+    struct faultfs *fs = faultfs_new(1);
+    struct storage_config cfg = config(fs);
+    cfg.log_dir = "/log";
+    faultfs_put(fs, DIR "snapshot.1", "12345", 5);
+    faultfs_put(fs, DIR "acceptedEpoch", "1", 1);
+    faultfs_put(fs, "/log/version-2/log.1", "123", 3);
+    assert_int_equal(storage_dir_size(&cfg, false), 6);
+    assert_int_equal(storage_dir_size(&cfg, true), 3);
     faultfs_free(fs);
 }
 
@@ -671,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_traps),
         cmocka_unit_test(test_separate_dirs),
         cmocka_unit_test(test_orphans),
+        cmocka_unit_test(test_dir_size),
         cmocka_unit_test(test_purge),
         cmocka_unit_test(test_crash_everywhere),
         cmocka_unit_test(test_many_lives),

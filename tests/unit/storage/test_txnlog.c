@@ -197,6 +197,23 @@ static int count_from(const struct storage_config *cfg, int64_t from, int64_t *r
     return rc < 0 ? rc : n;
 }
 
+/* However much is appended, no more than two MiB wait unsynced. */
+static void test_bounded_batch(void **state)
+{
+    struct faultfs *fs = faultfs_new(1);
+    struct storage_config cfg = config(fs);
+    struct storage_error err;
+    struct txnlog *l;
+    int64_t last;
+    assert_int_equal(txnlog_open(&cfg, &l, &err), 0);
+    for (int64_t z = 1; z <= 7; z++)
+        assert_int_equal(append(l, z, 700 << 10), 0);
+    faultfs_restart(fs, FAULTFS_LOSE_UNSYNCED);
+    assert_int_equal(count_from(&cfg, 1, &last), 6);
+    txnlog_close(l); /* of a dead machine: harmless */
+    faultfs_free(fs);
+}
+
 static void test_reader_over_files(void **state)
 {
     struct faultfs *fs = faultfs_new(1);
@@ -316,7 +333,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_bytes),      cmocka_unit_test(test_padding),
         cmocka_unit_test(test_no_space),          cmocka_unit_test(test_sync_error_is_final),
-        cmocka_unit_test(test_never_overwrites),  cmocka_unit_test(test_reader_over_files),
+        cmocka_unit_test(test_never_overwrites),  cmocka_unit_test(test_bounded_batch),
+         cmocka_unit_test(test_reader_over_files),
         cmocka_unit_test(test_flips),             cmocka_unit_test(test_crash_everywhere),
         cmocka_unit_test(test_lost_sync_is_seen),
     };
