@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "server/server.h"
+#include "volatile_vfs.h"
 
 static int usage(const char *why)
 {
@@ -36,9 +37,16 @@ static bool add_listen(struct server_config *cfg, const char *text)
     return true;
 }
 
+/* volatile: what was not synced is lost with the process. lying: and nothing ever is synced. */
 static bool set_disk(struct server_config *cfg, const char *name)
 {
-    return strcmp(name, "real") == 0;
+    if (strcmp(name, "real") == 0)
+        cfg->vfs = NULL;
+    else if (strcmp(name, "volatile") == 0 || strcmp(name, "lying") == 0)
+        cfg->vfs = volatile_vfs_new(vfs_posix(), strcmp(name, "lying") == 0);
+    else
+        return false;
+    return true;
 }
 
 static bool parse(struct server_config *cfg, int argc, char **argv, struct storage_error *err)
