@@ -13,7 +13,8 @@ class DriverServer(ZkServer):
         super().__init__(datadir, port)
         self.program = build_dir / "tests" / "integration" / "server_driver"
         self.disk = disk
-        self.settings = {"tickTime": 200, "maxClientCnxns": 0, "preAllocSize": 1024, **settings}
+        self.settings = {"tickTime": 200, "maxClientCnxns": 0, "preAllocSize": 1024, "quoll.netThreads": 3,
+                         **settings}
 
     def command(self):
         args = [str(self.program), "--data", str(self.datadir / "data"), "--listen", self.address, "--disk", self.disk]
