@@ -301,6 +301,52 @@ static void test_close_by_client(void **state)
     world_done(&w);
 }
 
+/* The parent is empty for whoever comes behind the close. */
+static void test_close_then_delete_parent(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_start(&w);
+    int64_t other = world_connect(&w, 2, 30000);
+    call(&w, "create /p x 0");
+    submit_on(&w, 2, other, "create /p/e x 1");
+    world_flush(&w);
+    submit_on(&w, 2, other, "create /p/f x 1");
+    int32_t full = submit(&w, "delete /p -1");
+    submit_on(&w, 2, other, "close");
+    int32_t empty = submit(&w, "delete /p -1");
+    world_flush(&w);
+    assert_int_equal(reply_of(&w, full)->err, ZK_NOTEMPTY);
+    assert_int_equal(reply_of(&w, empty)->err, ZK_OK);
+    world_done(&w);
+}
+
+/* Expired, but the closing transaction is not applied yet: writes are refused, in order, and cost a zxid. */
+static void test_writes_while_closing(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_start(&w);
+    world_tick(&w, 40000);
+    submit(&w, "create /x x 0");
+    submit(&w, "multi create /x x 0 ; delete /y 0");
+    submit(&w, "close"); /* never refused */
+    world_pump(&w);
+    static const int32_t types[] = { ZK_OP_CLOSE_SESSION, ZK_OP_ERROR, ZK_OP_MULTI, ZK_OP_CLOSE_SESSION };
+    for (size_t i = 0; i < ARRAY_LEN(types); i++) {
+        struct txn_header h;
+        struct rd r = rd_buf(w.log.items[w.log.len - ARRAY_LEN(types) + i]);
+        txn_header_read(&r, NULL, &h);
+        assert_int_equal(h.type, types[i]);
+        if (h.type == ZK_OP_ERROR)
+            assert_int_equal(rd_i32(&r), ZK_SESSIONEXPIRED);
+    }
+    world_flush(&w);
+    assert_false(exists(&w, "/x"));
+    assert_int_equal(count_got(&w, CORE_CLOSE_CONN, 1), 2);
+    world_done(&w);
+}
+
 static void test_close_unlisted_when_too_many(void **state)
 {
     struct world w;
@@ -355,6 +401,8 @@ int main(void)
         cmocka_unit_test(test_expiry_deletes_ephemerals),
         cmocka_unit_test(test_close_with_pending_ephemerals),
         cmocka_unit_test(test_close_by_client),
+        cmocka_unit_test(test_close_then_delete_parent),
+        cmocka_unit_test(test_writes_while_closing),
         cmocka_unit_test(test_close_unlisted_when_too_many),
         cmocka_unit_test(test_each_expiry),
     };
