@@ -707,8 +707,11 @@ void informer_on_end(struct informer *inf, int64_t now_ms, const char *error)
 static void deadline(struct informer *inf)
 {
     char text[128];
-    (void)snprintf(text, sizeof text, "nothing heard for %lld s, taking the connection for dead",
-                   (long long)((inf->now_ms - inf->started_ms) / 1000));
+    if (inf->state == INF_WATCH)
+        (void)snprintf(text, sizeof text, "the stream has outlived its time-out, taking the connection for dead");
+    else
+        (void)snprintf(text, sizeof text, "nothing heard for %lld s, taking the connection for dead",
+                       (long long)(inf->deadline_ms / 1000));
     if (inf->state == INF_WATCH && inf->status == 200)
         inf->failures = inf->watch_failures = 0; /* it did work for its whole life */
     cancel(inf);

@@ -7,6 +7,8 @@
 #include "normalize.h"
 #include "yaml_doc.h"
 
+#define REPORTS_MAX 20 /* of one reading of one file */
+
 static const struct known_kind {
     const char *kind, *list;
     const char *api[3];
@@ -25,6 +27,8 @@ struct reading {
     const struct yaml_doc *doc;
     const char *prefix;          /* of paths: "" or "items[3]." */
     struct manifest_objects *old, now;
+    struct strmap old_keys, now_keys; /* key -> any value */
+    size_t reports;
     bool unknown_broken;         /* something malformed could not be named */
 };
 
@@ -41,22 +45,19 @@ void manifest_objects_free(struct manifest_objects *objects)
     VEC_FREE(objects);
 }
 
-static struct manifest_object *find(const struct manifest_objects *objects, const char *key)
-{
-    for (size_t i = 0; i < objects->len; i++)
-        if (strcmp(objects->items[i].key, key) == 0)
-            return &objects->items[i];
-    return NULL;
-}
-
 static void report(struct reading *r, uint32_t line, const char *text)
 {
-    r->sink->problem(r->sink->data, r->file, line, text);
+    if (++r->reports <= REPORTS_MAX)
+        r->sink->problem(r->sink->data, r->file, line, text);
 }
 
 static void report_path(void *data, const char *path, const char *what)
 {
     struct reading *r = data;
+    if (r->reports >= REPORTS_MAX) { /* finding a line means reading the document again */
+        r->reports++;
+        return;
+    }
     char *full = x_asprintf("%s%s", r->prefix, path);
     char *text = x_asprintf("%s%s%s", full, *full ? ": " : "", what);
     report(r, yaml_locate(r->doc, full), text);
@@ -136,13 +137,19 @@ static void complete(json_t *json, enum manifest_kind kind)
 
 /* ---- objects of one document ---- */
 
+static void add(struct reading *r, struct manifest_object o)
+{
+    (void)strmap_set_s(&r->now_keys, o.key, o.json); /* was not there */
+    VEC_PUSH(&r->now, o);
+}
+
 static void keep_old(struct reading *r, const char *key)
 {
-    struct manifest_object *o = find(r->old, key);
-    if (!o || find(&r->now, key))
+    const size_t *at = strmap_get_s(&r->old_keys, key);
+    if (!at || strmap_get_s(&r->now_keys, key))
         return;
-    struct manifest_object copy = { o->kind, x_strdup(o->key), json_incref(o->json), o->line };
-    VEC_PUSH(&r->now, copy);
+    const struct manifest_object *o = &r->old->items[*at];
+    add(r, (struct manifest_object){ o->kind, x_strdup(o->key), json_incref(o->json), o->line });
 }
 
 static void take_known(struct reading *r, json_t *json, enum manifest_kind kind)
@@ -156,12 +163,11 @@ static void take_known(struct reading *r, json_t *json, enum manifest_kind kind)
             keep_old(r, key);
         else
             r->unknown_broken = true;
-    } else if (find(&r->now, key)) {
+    } else if (strmap_get_s(&r->now_keys, key)) {
         report_path(r, "metadata.name", "the object appears twice in this file, the first one counts");
     } else {
         complete(json, kind);
-        struct manifest_object o = { kind, key, json_incref(json), yaml_locate(r->doc, r->prefix) };
-        VEC_PUSH(&r->now, o);
+        add(r, (struct manifest_object){ kind, key, json_incref(json), r->doc->line });
         key = NULL;
     }
     free(key);
@@ -235,7 +241,12 @@ void manifest_file_update(const char *file, const char *text, size_t n, struct m
 {
     struct reading r = { .file = file, .sink = sink, .prefix = "", .old = objects };
     struct yaml_docs docs;
+    size_t *places = x_calloc(objects->len, sizeof *places);
 
+    for (size_t i = 0; i < objects->len; i++) {
+        places[i] = i;
+        (void)strmap_set_s(&r.old_keys, objects->items[i].key, &places[i]); /* keys are unique */
+    }
     yaml_load(text, n, str_has_suffix(file, ".json"), &docs);
     for (size_t i = 0; i < docs.len; i++) {
         r.doc = &docs.items[i];
@@ -248,7 +259,15 @@ void manifest_file_update(const char *file, const char *text, size_t n, struct m
     }
     for (size_t i = 0; i < objects->len && r.unknown_broken; i++)
         keep_old(&r, objects->items[i].key);
+    if (r.reports > REPORTS_MAX) {
+        char *more = x_asprintf("%zu more problems in this file", r.reports - REPORTS_MAX);
+        sink->problem(sink->data, file, 1, more);
+        free(more);
+    }
     yaml_docs_free(&docs);
+    strmap_free(&r.old_keys, NULL);
+    strmap_free(&r.now_keys, NULL);
+    free(places);
     manifest_objects_free(objects);
     *objects = r.now;
 }

@@ -13,7 +13,7 @@ struct manifest_object {
     enum manifest_kind kind;
     char *key; /* "<kind number>/<namespace>/<name>": unique for an object, sorts by kind */
     json_t *json;
-    uint32_t line;
+    uint32_t line; /* of its document */
 };
 
 struct manifest_objects VEC(struct manifest_object);

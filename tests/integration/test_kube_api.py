@@ -205,7 +205,7 @@ def test_half_open_connection_is_given_up(api, watch):
     assert 1.2 <= second.time - first.time <= 2.2 + 1
     assert first.peer != second.peer
     assert second.query["resourceVersion"] == "100" and dump.deletes() == []
-    assert any("nothing heard" in p for p in dump.problems())
+    assert any("taking the connection for dead" in p for p in dump.problems())
 
 
 def test_silent_list_is_given_up(api, watch):

@@ -358,6 +358,30 @@ static void test_problems_name_file_and_line(void **state)
     world_close(&w);
 }
 
+/* Ten thousand objects in one file, each of them wrong, then each of them right. */
+static void test_large_file(void **state)
+{
+    struct world w;
+    world_open(&w);
+    source_open(&w, w.dir);
+    UNTIL(&w, w.synced == 3);
+    for (int good = 0; good <= 1; good++) {
+        char *path = x_asprintf("%s/%s", w.dir, ".big");
+        FILE *f = fopen(path, "w");
+        assert_non_null(f);
+        fputs("apiVersion: v1\nkind: List\nitems:\n", f);
+        for (int i = 0; i < 10000; i++)
+            fprintf(f, "- {apiVersion: v1, kind: Service, metadata: {name: s%d}, spec: {ports: [{port: %d}]}}\n", i, good);
+        fclose(f);
+        free(path);
+        in_dir(&w, "mv .big big.yaml");
+        if (!good)
+            UNTIL(&w, strstr(w.problems, "9980 more problems in this file"));
+    }
+    UNTIL(&w, w.upserts == 10001 && w.synced == 9);
+    world_close(&w);
+}
+
 static void test_open_errors(void **state)
 {
     const struct kube_handler h = { 0 };
@@ -420,6 +444,7 @@ int main(void)
         cmocka_unit_test(test_single_file),
         cmocka_unit_test(test_malformed_documents),
         cmocka_unit_test(test_problems_name_file_and_line),
+        cmocka_unit_test(test_large_file),
         cmocka_unit_test(test_open_errors),
         cmocka_unit_test(test_closing_from_a_callback),
         cmocka_unit_test(test_example),
