@@ -1,4 +1,5 @@
 """The writer (src/sync) and the table's feed (src/discovery) against Apache's server: reconciling, restarts, hand-over, outages."""
+import contextlib
 import json
 import pathlib
 import signal
@@ -257,9 +258,10 @@ def test_a_service_that_another_manages_is_left_alone(zk, start):
 
 
 def test_second_writer_takes_over(zk, start):
-    with start() as first, start() as second:
-        first.feed().in_step()
-        second.feed()
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(start())
+        first.feed().in_step()  # before the other stands for election
+        second = stack.enter_context(start()).feed()
         eventually(lambda: second.ask("stats")["kinds_synced"], what="the standby knows all")
         assert not second.ask("stats")["leading"]
         before = tree(zk)
@@ -282,9 +284,10 @@ def test_deposed_writer_cannot_write(zk, start):
 
 
 def test_paused_leader_is_fenced(zk, start):
-    with start() as first, start() as second:
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(start())
         first.feed().in_step()
-        second.feed()
+        second = stack.enter_context(start()).feed()
         first.process.send_signal(signal.SIGSTOP)
         try:
             # The server ends the session of the one that sleeps (4 s), and the other takes over.
