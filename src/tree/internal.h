@@ -42,16 +42,15 @@ struct znode_ext {
     struct list owned; /* among the ephemerals of the session, the containers or the TTL nodes */
 };
 
-/* ---- index.c: path hash -> node. Extendible hashing: a directory of small open-addressing segments, of which a full one is
- * split in two, so that the longest pause of an insertion is the rehashing of one segment. ---- */
-#define SEG_BITS 11
-#define SEG_SLOTS (1u << SEG_BITS)
-#define SEG_MAX (SEG_SLOTS * 13 / 16)
+/* ---- index.c: path hash -> node. Extendible hashing: a directory of small open-addressing segments. A segment that is full
+ * grows in steps up to SEG_SLOTS and is then split in two, so that the longest pause of an insertion is the rehashing of one
+ * segment, and that segments stand between two and four fifths full. ---- */
+#define SEG_SLOTS 2048
 
 struct index_seg {
     uint32_t depth; /* hash bits that all its nodes share */
-    uint32_t used;
-    uint64_t slots[SEG_SLOTS]; /* low 16 bits of the hash << 48 | address; 0: empty */
+    uint32_t used, size;
+    uint64_t slots[]; /* low 16 bits of the hash << 48 | address; 0: empty */
 };
 struct index {
     struct index_seg **dir;
@@ -66,10 +65,14 @@ void index_replace(struct index *x, const struct znode *old, struct znode *n);
 /* Calls fn for each node; fn may free it. */
 void index_each(const struct index *x, void (*fn)(void *data, struct znode *n), void *data);
 
-static inline uint64_t *index_first_slot(const struct index *x, uint32_t hash, struct index_seg **ret)
+static inline struct index_seg *index_segment(const struct index *x, uint32_t hash)
 {
-    *ret = x->dir[(uint64_t)hash >> (32 - x->depth)];
-    return &(*ret)->slots[hash & (SEG_SLOTS - 1)];
+    return x->dir[(uint64_t)hash >> (32 - x->depth)];
+}
+/* Where a probe for this hash begins: the low 16 bits, which the slot keeps, scaled to the segment. */
+static inline uint32_t index_home(const struct index_seg *s, uint32_t hash)
+{
+    return (hash & 0xffff) * s->size >> 16;
 }
 static inline struct znode *index_slot_node(uint64_t slot)
 {

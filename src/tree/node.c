@@ -53,13 +53,12 @@ struct znode *node_find(const struct tree *t, struct jstr path, uint32_t hash)
 {
     if (path.n == 0 || (path.n == 1 && path.p[0] == '/'))
         return t->root;
-    struct index_seg *s;
-    index_first_slot(&t->index, hash, &s);
-    uint64_t tag = (uint64_t)(hash & 0xffff);
-    for (uint32_t i = hash & (SEG_SLOTS - 1); s->slots[i]; i = (i + 1) & (SEG_SLOTS - 1)) {
-        if (s->slots[i] >> 48 != tag)
+    const struct index_seg *s = index_segment(&t->index, hash);
+    uint64_t tag = hash & 0xffff, slot;
+    for (uint32_t i = index_home(s, hash); (slot = s->slots[i]) != 0; i = i + 1 < s->size ? i + 1 : 0) {
+        if (slot >> 48 != tag)
             continue;
-        struct znode *n = index_slot_node(s->slots[i]);
+        struct znode *n = index_slot_node(slot);
         if (n->hash == hash && node_has_path(n, path.p, (size_t)path.n))
             return n;
     }
