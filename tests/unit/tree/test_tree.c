@@ -258,10 +258,14 @@ static void test_bodies(void **state)
     assert_null(tree_find(t, jstr_of("/e")));
     assert_false(tree_session_known(t, 9));
 
+    static const uint8_t digest_only[12] = { 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0 };
+    size_t len = 99;
+    assert_int_equal(tree_txn_body_len(&close.h, buf_of(digest_only, 12), &a, &len), 0);
+    assert_int_equal(len, 0);
+
     struct txn x = { .h = util_header(6, ZK_OP_CREATE_TTL, 1) };
     util_write_create(&x.body, ZK_OP_CREATE_TTL, jstr_of("/t"), util_data("x"), util_open, false, 3, 1000);
     uint64_t before = tree_digest(t);
-    size_t len;
     for (size_t n = 0; n < x.body.n; n++) {
         assert_int_equal(tree_apply(t, &x.h, buf_of(x.body.p, n), &a, &r), RC_MALFORMED);
         assert_int_equal(tree_txn_body_len(&x.h, buf_of(x.body.p, n), &a, &len), RC_MALFORMED);
