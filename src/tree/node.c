@@ -1,8 +1,7 @@
 /* node.c - znodes: allocation, links, data, digest. Everything that keeps the index, the lists and the figures in step with
  * the nodes stands here, so that applying and loading cannot forget one. */
+#include "crc.h"
 #include "internal.h"
-
-#include <zlib.h>
 
 #define NODE_HEAD offsetof(struct znode, tail)
 
@@ -83,8 +82,8 @@ bool tree_digest_covers(struct jstr path)
 
 static uint32_t body_crc(struct jstr path, struct jbuf data)
 {
-    uLong crc = crc32_z(0, (const Bytef *)path.p, path.n == 1 ? 0 : (size_t)path.n); /* the root counts as "" */
-    return (uint32_t)(data.p ? crc32_z(crc, data.p, (size_t)data.n) : crc);
+    uint32_t crc = tree_crc32(0, path.p, path.n == 1 ? 0 : (size_t)path.n); /* the root counts as "" */
+    return data.p ? tree_crc32(crc, data.p, (size_t)data.n) : crc;
 }
 
 static uint32_t digest_of(uint32_t body, const struct zk_stat_persisted *s)
@@ -99,7 +98,7 @@ static uint32_t digest_of(uint32_t body, const struct zk_stat_persisted *s)
     store_u32(b + 44, (uint32_t)s->cversion);
     store_u32(b + 48, (uint32_t)s->aversion);
     store_u64(b + 52, (uint64_t)s->ephemeral_owner);
-    return (uint32_t)crc32_z(body, b, sizeof(b));
+    return tree_crc32(body, b, sizeof(b));
 }
 
 uint64_t tree_node_digest(struct jstr path, struct jbuf data, const struct zk_stat_persisted *stat)
