@@ -18,7 +18,8 @@ static int lock_dir(const struct storage_config *cfg, const char *dir, struct st
     char *path = x_asprintf("%s/quoll.lock", dir);
     int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (fd < 0)
-        rc = storage_fail(err, errno == EACCES || errno == EROFS ? RC_DENIED : RC_IO, "cannot open %s: %s", path, strerror(errno));
+        rc = storage_fail(err, errno == EACCES || errno == EROFS ? RC_DENIED : RC_IO, "cannot open %s: %s", path,
+                          strerror(errno));
     else if (flock(fd, LOCK_EX | LOCK_NB) < 0)
         rc = errno == EWOULDBLOCK ? storage_fail(err, RC_BUSY, "%s: another server uses this directory", path)
                                   : storage_fail(err, RC_IO, "cannot lock %s: %s", path, strerror(errno));

@@ -40,13 +40,21 @@ bool storage_dirs_differ(const struct storage_config *cfg)
     return cfg->log_dir && strcmp(cfg->log_dir, cfg->data_dir) != 0;
 }
 
+static int hex_digit(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 /* Reads 1 to 16 hexadecimal digits; returns what follows them, or NULL. */
 static const char *parse_hex(const char *s, int64_t *ret)
 {
     uint64_t v = 0;
     int n = 0;
     for (;; s++, n++) {
-        int d = *s >= '0' && *s <= '9' ? *s - '0' : *s >= 'a' && *s <= 'f' ? *s - 'a' + 10 : *s >= 'A' && *s <= 'F' ? *s - 'A' + 10 : -1;
+        int d = hex_digit(*s);
         if (d < 0)
             break;
         if (n == 16)

@@ -1,7 +1,8 @@
 /* purge.c - retention. */
 #include "storage_internal.h"
 
-/* The zxid of the oldest snapshot to keep: the `retain` newest that look valid count, damaged ones do not. -1: keep everything. */
+/* The zxid of the oldest snapshot to keep: the `retain` newest that look valid count, damaged ones do not. -1: keep
+ * everything. */
 static int64_t oldest_kept(const struct vfs *vfs, const struct zxid_files *snaps, int retain)
 {
     int64_t zxid = -1;

@@ -213,7 +213,8 @@ static int check_joint(struct recovery *r, const struct log_file *l, int64_t zxi
     if (r->tears.len > 0) {
         const struct tear *t = &r->tears.items[r->tears.len - 1];
         return storage_fail(r->err, RC_CORRUPT,
-                            "%s is torn at offset %lld behind zxid 0x%llx, and %s begins with 0x%llx: transactions are missing",
+                            "%s is torn at offset %lld behind zxid 0x%llx, and %s begins with 0x%llx: "
+                            "transactions are missing",
                             t->path, (long long)t->pos, (unsigned long long)prev, l->path, (unsigned long long)zxid);
     }
     /* The reference skips one zxid for a multi with a null path; that one may fall between two files. */

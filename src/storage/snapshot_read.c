@@ -301,7 +301,11 @@ int snapshot_read(const struct storage_config *cfg, const char *path, int64_t zx
 {
     /* The reference goes by what stands behind the last dot. */
     const char *dot = strrchr(path, '.');
-    enum snap_format format = !dot ? SNAP_PLAIN : strcmp(dot, ".gz") == 0 ? SNAP_GZ : strcmp(dot, ".snappy") == 0 ? SNAP_SNAPPY : SNAP_PLAIN;
+    enum snap_format format = SNAP_PLAIN;
+    if (dot && strcmp(dot, ".gz") == 0)
+        format = SNAP_GZ;
+    else if (dot && strcmp(dot, ".snappy") == 0)
+        format = SNAP_SNAPPY;
     struct snap_info info;
     return snap_load(cfg, path, format, zxid, NULL, ret, &info, err);
 }

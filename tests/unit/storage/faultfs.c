@@ -1,6 +1,7 @@
 /* faultfs.c - see faultfs.h. */
 #include "faultfs.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #define SECTOR 512
@@ -139,11 +140,13 @@ static bool alive(struct faultfs *fs)
     if (!fs->crashed && fs->crash_at >= 0 && fs->ops >= fs->crash_at)
         fs->crashed = true;
     fs->ops++;
+    errno = EIO; /* for those who report it */
     return !fs->crashed;
 }
 
 static bool usable(const struct vfs_file *f)
 {
+    errno = EIO;
     return !f->fs->crashed && f->life == f->fs->life;
 }
 
