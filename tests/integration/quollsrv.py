@@ -5,7 +5,7 @@ from zkserver import ZkServer
 
 
 class QuollServer(ZkServer):
-    """args: further flags of `quoll server`."""
+    """args: further flags of `quoll server`. TTL nodes and all four-letter words are on, as in ApacheServer."""
 
     READY_TIMEOUT_S = 20
 
@@ -25,4 +25,5 @@ class QuollServer(ZkServer):
 
     def command(self):
         return [str(self.program), "server", "--data", str(self.datadir / "data"),
-                "--client-listen", self.address, *map(str, self.args)], None
+                "--client-listen", self.address, "--set", "extendedTypesEnabled=true",
+                "--set", "4lw.commands.whitelist=*", *map(str, self.args)], None
