@@ -162,6 +162,16 @@ static void finish(bool detach)
         uv_close((uv_handle_t *)&input, NULL);
 }
 
+/* Names of watches: they live as long as the watches may, which is to say the process. */
+static char *keep(const char *name)
+{
+    static char *kept[4096];
+    static size_t count;
+    if (count == sizeof(kept) / sizeof(kept[0]))
+        abort();
+    return kept[count++] = strdup(name);
+}
+
 static const void *value_of(const char *field, size_t *len)
 {
     bool null = strcmp(field, "-") == 0;
@@ -246,8 +256,8 @@ static int run(char **f, int n, char *id)
     const void *value = n > 3 ? value_of(f[3], &len) : NULL;
     quoll_watch_fn watch = n > 3 && *f[3] ? on_watch : NULL;
     char *tag = watch && (strcmp(op, "get") == 0 || strcmp(op, "exists") == 0 || strcmp(op, "children") == 0)
-                    ? strdup(f[3])
-                    : NULL; /* lives as long as the watch, which is to say the process */
+                    ? keep(f[3])
+                    : NULL;
     if (strcmp(op, "create") == 0) {
         size_t count = acls_of(f, n, 6, acls);
         return quoll_create(client, f[2], value, len, count ? acls : NULL, count, (enum quoll_create_mode)atoi(f[4]),
@@ -280,7 +290,7 @@ static int run(char **f, int n, char *id)
     if (strcmp(op, "auth") == 0)
         return quoll_add_auth(client, f[2], f[3], strlen(f[3]), on_done, id);
     if (strcmp(op, "add_watch") == 0)
-        return quoll_add_watch(client, f[2], strcmp(f[4], "recursive") == 0, on_watch, strdup(f[3]), on_done, id);
+        return quoll_add_watch(client, f[2], strcmp(f[4], "recursive") == 0, on_watch, keep(f[3]), on_done, id);
     if (strcmp(op, "remove_watches") == 0)
         return quoll_remove_watches(client, f[2], (enum quoll_watcher_kind)atoi(f[3]), NULL, NULL, on_done, id);
     if (strcmp(op, "check_watches") == 0)
