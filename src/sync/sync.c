@@ -20,7 +20,10 @@
 
 #define QUIET_MS 20        /* changes are collected until nothing came for this long, */
 #define COLLECT_MAX_MS 100 /* but no longer than this */
-#define CONFIRM_MS 1000    /* a write that the cache has not shown by then is looked at again */
+/* A write that the cache has not shown this long after its last news is looked at again; a busy cache, which shows others first,
+ * gets the longer time. */
+#define CONFIRM_MS 1000
+#define CONFIRM_MAX_MS 10000
 #define RETRY_MIN_MS 50
 #define RETRY_MAX_MS 5000
 #define BATCH_OPS_MAX 128
@@ -45,6 +48,7 @@ struct sync {
     struct desired desired;
     bool kind_synced[KUBE_KIND_COUNT];
     bool fresh; /* the cache is complete and the connection is there */
+    int64_t cache_news_ms; /* when the cache last told of a change */
 
     uv_timer_t timer;
     int64_t collect_since_ms; /* 0: nothing is being collected */
@@ -322,6 +326,7 @@ static void on_cache_change(quoll_cache *cache, enum quoll_cache_change change, 
 {
     struct sync *s = data;
 
+    s->cache_news_ms = clock_mono_ms();
     if (strlen(node->path) <= s->base_len)
         return;
     const char *rel = node->path + s->base_len + 1;
@@ -540,7 +545,7 @@ static void recheck_sent(struct sync *s, int64_t now)
     LIST_EACH_SAFE(it, &s->desired.sent)
     {
         struct path_state *st = CONTAINER_OF(it, struct path_state, sent);
-        if (now - st->sent_ms < CONFIRM_MS)
+        if (now - MAX(st->sent_ms, s->cache_news_ms) < CONFIRM_MS && now - st->sent_ms < CONFIRM_MAX_MS)
             continue;
         list_remove(&st->sent);
         desired_mark(&s->desired, st);
