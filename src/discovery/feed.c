@@ -25,7 +25,8 @@ static void schedule(void *data)
         uv_timer_start(&f->timer, on_timer, 0, 0);
 }
 
-static void on_change(quoll_cache *cache, enum quoll_cache_change change, const struct quoll_cache_node *node, void *data)
+static void on_change(quoll_cache *cache, enum quoll_cache_change change, const struct quoll_cache_node *node,
+                      void *data)
 {
     struct table_feed *f = data;
 
@@ -69,7 +70,7 @@ int table_attach(struct svc_table *t, struct quoll_client *client, const char *r
     f = x_calloc(1, sizeof(*f));
     f->table = t;
     f->base_len = strlen(base);
-    struct quoll_cache_handler h = { f, on_change, on_synced, on_stale };
+    struct quoll_cache_handler h = {f, on_change, on_synced, on_stale};
     int rc = quoll_cache_open(client, base, &h, &f->cache);
     free(base);
     if (rc != 0) {

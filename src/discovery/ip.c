@@ -5,8 +5,8 @@
 
 int ip_parse(const char *text, struct ip *ret)
 {
-    static const uint8_t mapped[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-    struct ip ip = { 0 };
+    static const uint8_t mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    struct ip ip = {0};
 
     /* inet_pton is strict: four decimal parts without leading zeros, no zone, no prefix length. */
     if (inet_pton(AF_INET, text, ip.b) == 1) {

@@ -35,8 +35,8 @@ const char *jread_str(struct jread *r, const json_t *obj, const char *at, const 
     return json_string_value(v);
 }
 
-int64_t jread_int(struct jread *r, const json_t *obj, const char *at, const char *key, int64_t min, int64_t max,
-                  int64_t def)
+int64_t jread_int(struct jread *r, const json_t *obj, const char *at, const char *key, int64_t min,
+                  int64_t max, int64_t def)
 {
     json_t *v = jread_get(obj, key);
     if (!v)

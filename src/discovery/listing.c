@@ -8,7 +8,7 @@
 
 int list_format_parse(const char *text, enum list_format *ret)
 {
-    static const char *const names[] = { "table", "json", "plain", "env" };
+    static const char *const names[] = {"table", "json", "plain", "env"};
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         if (str_ieq(text, names[i])) {
             *ret = (enum list_format)i;
@@ -45,7 +45,8 @@ struct env_port {
     uint16_t port;
 };
 
-static void env_write(const char *service, const struct ip *ip, const struct env_port *ports, size_t count, struct wr *out)
+static void env_write(const char *service, const struct ip *ip, const struct env_port *ports, size_t count,
+                      struct wr *out)
 {
     char svc[64], name[64], host[IP_TEXT_MAX];
     const char *open = ip->family == 6 ? "[" : "", *close = ip->family == 6 ? "]" : "";
@@ -79,7 +80,7 @@ static void env_of_service(const struct svc *s, struct wr *out)
         return;
     struct env_port *ports = x_calloc(s->port_count + 1, sizeof(*ports));
     for (size_t i = 0; i < s->port_count; i++)
-        ports[i] = (struct env_port){ s->ports[i].name, s->ports[i].proto, s->ports[i].port };
+        ports[i] = (struct env_port){s->ports[i].name, s->ports[i].proto, s->ports[i].port};
     env_write(s->name, &s->cluster_ips[0], ports, s->port_count, out);
     free(ports);
 }
@@ -92,7 +93,7 @@ static void env_of_endpoint(const struct resolve_result *res, struct wr *out)
         return;
     struct env_port *ports = x_calloc(res->count, sizeof(*ports));
     for (; n < res->count && res->items[n].port && ip_eq(&res->items[n].ip, &res->items[0].ip); n++)
-        ports[n] = (struct env_port){ res->items[n].port_name, res->items[n].proto, res->items[n].port };
+        ports[n] = (struct env_port){res->items[n].port_name, res->items[n].proto, res->items[n].port};
     env_write(res->entry->svc->name, &res->items[0].ip, ports, n, out);
     free(ports);
 }
@@ -101,20 +102,23 @@ static void env_of_endpoint(const struct resolve_result *res, struct wr *out)
 
 static void result_table(const struct resolve_result *res, struct wr *out)
 {
-    static const char *const head[] = { "ADDRESS", "PORT", "NAME", "PROTOCOL", "HOSTNAME", "NODE", "ZONE", "READY", NULL };
-    struct textgrid g = { 0 };
+    static const char *const head[] = {"ADDRESS", "PORT", "NAME",  "PROTOCOL", "HOSTNAME",
+                                       "NODE",    "ZONE", "READY", NULL};
+    struct textgrid g = {0};
 
     textgrid_row(&g, head);
     if (res->entry->svc->type == SVC_EXTERNAL_NAME)
-        textgrid_row(&g, (const char *const[]){ res->entry->svc->external_name, "", "", "", "", "", "", "", NULL });
+        textgrid_row(&g,
+                     (const char *const[]){res->entry->svc->external_name, "", "", "", "", "", "", "", NULL});
     for (size_t i = 0; i < res->count; i++) {
         const struct resolve_item *it = &res->items[i];
         char ip[IP_TEXT_MAX], port[8] = "";
         ip_format(&it->ip, ip);
         if (it->port)
             (void)snprintf(port, sizeof(port), "%d", it->port); /* fits: 16 bits */
-        textgrid_row(&g, (const char *const[]){ ip, port, it->port_name, it->port ? svc_proto_name(it->proto) : "", it->hostname,
-                                                it->node, it->zone, it->ready ? "yes" : "no", NULL });
+        textgrid_row(&g,
+                     (const char *const[]){ip, port, it->port_name, it->port ? svc_proto_name(it->proto) : "",
+                                           it->hostname, it->node, it->zone, it->ready ? "yes" : "no", NULL});
     }
     textgrid_write(&g, out);
 }
@@ -242,9 +246,11 @@ static void service_row(const struct svc_entry *e, void *data)
     char *ips = cluster_ips_text(s), *ports = ports_text(s);
     char *outside = s->ingress_count ? join_texts(s->ingress, s->ingress_count, s->external_name)
                                      : join_texts(s->external_ips, s->external_ip_count, s->external_name);
-    char *ready = s->type == SVC_EXTERNAL_NAME ? x_strdup("") : x_asprintf("%zu/%zu", e->ready_count, e->endpoint_count);
+    char *ready = s->type == SVC_EXTERNAL_NAME ? x_strdup("")
+                                               : x_asprintf("%zu/%zu", e->ready_count, e->endpoint_count);
 
-    textgrid_row(data, (const char *const[]){ s->ns, s->name, svc_type_name(s->type), ips, outside, ports, ready, NULL });
+    textgrid_row(data, (const char *const[]){s->ns, s->name, svc_type_name(s->type), ips, outside, ports,
+                                             ready, NULL});
     free(ips);
     free(ports);
     free(outside);
@@ -288,8 +294,9 @@ static void service_env(const struct svc_entry *e, void *data)
 
 void services_format(const struct svc_table *t, const char *ns, enum list_format format, struct wr *out)
 {
-    static const char *const head[] = { "NAMESPACE", "NAME", "TYPE", "CLUSTER-IP", "EXTERNAL", "PORTS", "READY", NULL };
-    struct textgrid g = { 0 };
+    static const char *const head[] = {"NAMESPACE", "NAME",  "TYPE",  "CLUSTER-IP",
+                                       "EXTERNAL",  "PORTS", "READY", NULL};
+    struct textgrid g = {0};
     json_t *list;
 
     switch (format) {

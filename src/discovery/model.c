@@ -1,9 +1,9 @@
 /* model.c - life of the model's objects, names of its enums, and the rules for names. */
 #include "discovery/model.h"
 
-static const char *const type_names[] = { "ClusterIP", "NodePort", "LoadBalancer", "ExternalName" };
-static const char *const proto_names[] = { "TCP", "UDP", "SCTP" };
-static const char *const proto_labels[] = { "tcp", "udp", "sctp" };
+static const char *const type_names[] = {"ClusterIP", "NodePort", "LoadBalancer", "ExternalName"};
+static const char *const proto_names[] = {"TCP", "UDP", "SCTP"};
+static const char *const proto_labels[] = {"tcp", "udp", "sctp"};
 
 const char *svc_type_name(enum svc_type t)
 {
@@ -72,7 +72,8 @@ bool name_is_dns(const char *s, size_t n)
             continue;
         }
         /* Underscores are not host names, but names that CNAMEs lead to have them. */
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_'))
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+              c == '_'))
             return false;
         if (++label > 63)
             return false;
@@ -167,7 +168,7 @@ static int kv_cmp(const void *a, const void *b)
 void kvs_add(struct kvs *k, const char *key, const char *value)
 {
     k->v = x_reallocarray(k->v, k->n + 1, sizeof(*k->v));
-    k->v[k->n++] = (struct kv){ x_strdup(key), x_strdup(value) };
+    k->v[k->n++] = (struct kv){x_strdup(key), x_strdup(value)};
     if (k->n > 1 && kv_cmp(&k->v[k->n - 2], &k->v[k->n - 1]) > 0)
         qsort(k->v, k->n, sizeof(*k->v), kv_cmp);
 }

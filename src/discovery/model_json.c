@@ -1,6 +1,8 @@
-/* model_json.c - the model's JSON: canonical encoding, checked decoding. The schema is told in docs/registry.md.
+/* model_json.c - the model's JSON: canonical encoding, checked decoding. The schema is told in
+ * docs/registry.md.
  *
- * Both directions go field by field in the same order, so that what is missing in one shows beside the other. */
+ * Both directions go field by field in the same order, so that what is missing in one shows beside the other.
+ */
 #include "discovery/model.h"
 
 #include <stdio.h>
@@ -8,17 +10,27 @@
 #include "discovery/jread.h"
 
 #define SCHEMA_VERSION 1
-#define DUMP_FLAGS (JSON_COMPACT | JSON_SORT_KEYS)
-#define TEXT_MAX 253 /* of a node's, zone's or pod's name: Kubernetes' own limit of names */
+#define DUMP_FLAGS     (JSON_COMPACT | JSON_SORT_KEYS)
+#define TEXT_MAX       253 /* of a node's, zone's or pod's name: Kubernetes' own limit of names */
 
 /* What this schema knows at the top level, per kind: everything else belongs to others and is kept. */
-static const char *const known_namespace[] = { "schema", "managedBy", NULL };
-static const char *const known_service[] = {
-    "schema", "managedBy", "type", "clusterIPs", "ports", "externalName", "externalIPs", "ingress", "sessionAffinity",
-    "sessionAffinityTimeoutSeconds", "publishNotReadyAddresses", "labels", "annotations", NULL
-};
-static const char *const known_slice[] = { "schema", "managedBy", "addressType", "ports", "endpoints",
-                                           "lastChangeTriggerTimeMs", NULL };
+static const char *const known_namespace[] = {"schema", "managedBy", NULL};
+static const char *const known_service[] = {"schema",
+                                            "managedBy",
+                                            "type",
+                                            "clusterIPs",
+                                            "ports",
+                                            "externalName",
+                                            "externalIPs",
+                                            "ingress",
+                                            "sessionAffinity",
+                                            "sessionAffinityTimeoutSeconds",
+                                            "publishNotReadyAddresses",
+                                            "labels",
+                                            "annotations",
+                                            NULL};
+static const char *const known_slice[] = {
+    "schema", "managedBy", "addressType", "ports", "endpoints", "lastChangeTriggerTimeMs", NULL};
 
 /* ---- encoding ---- */
 
@@ -248,7 +260,7 @@ static void get_kvs(struct jread *r, json_t *o, const char *key, struct kvs *ret
 /* Parses the text and checks what every node has: an object, of a schema that we read. */
 static int node_load(const void *json, size_t len, json_t **ret, char **ret_problem)
 {
-    struct jread r = { 0 };
+    struct jread r = {0};
     json_error_t err;
     json_t *o = json_loadb(json ? json : "", len, JSON_REJECT_DUPLICATES, &err);
     int rc = 0;
@@ -348,9 +360,10 @@ static void svc_fields_decode(struct jread *r, json_t *o, struct svc *s)
     s->headless = s->type != SVC_EXTERNAL_NAME && s->cluster_ip_count == 0;
 }
 
-int svc_decode(const char *ns, const char *name, const void *json, size_t len, struct svc **ret, char **ret_problem)
+int svc_decode(const char *ns, const char *name, const void *json, size_t len, struct svc **ret,
+               char **ret_problem)
 {
-    struct jread r = { 0 };
+    struct jread r = {0};
     json_t *o;
     int rc = node_load(json, len, &o, ret_problem);
 
@@ -379,7 +392,8 @@ static void slice_port_decode(struct jread *r, const json_t *list, size_t i, str
     ret->app_protocol = get_text(r, o, at, "appProtocol", TEXT_MAX);
 }
 
-static void endpoint_decode(struct jread *r, const json_t *list, size_t i, uint8_t family, struct slice_endpoint *ret)
+static void endpoint_decode(struct jread *r, const json_t *list, size_t i, uint8_t family,
+                            struct slice_endpoint *ret)
 {
     char at[40];
     json_t *o = jread_object_at(r, list, i, "", "endpoints");
@@ -423,7 +437,7 @@ static void slice_fields_decode(struct jread *r, const json_t *o, struct slice *
 
 int slice_decode(const char *name, const void *json, size_t len, struct slice **ret, char **ret_problem)
 {
-    struct jread r = { 0 };
+    struct jread r = {0};
     json_t *o;
     int rc = node_load(json, len, &o, ret_problem);
 
@@ -456,7 +470,7 @@ char *node_managed_by(const void *json, size_t len)
 
 static bool is_known(enum node_kind kind, const char *key)
 {
-    static const char *const *const known[] = { known_namespace, known_service, known_slice };
+    static const char *const *const known[] = {known_namespace, known_service, known_slice};
     for (const char *const *k = known[kind]; *k; k++) {
         if (strcmp(*k, key) == 0)
             return true;

@@ -8,7 +8,7 @@
 #define LABELS_MAX 32
 
 struct parsed {
-    char *text; /* lower case, cut at the dots: what the labels point into */
+    char *text;               /* lower case, cut at the dots: what the labels point into */
     const char *port, *proto; /* without the underscore; NULL: not asked for */
     const char *labels[LABELS_MAX];
     size_t count;
@@ -90,16 +90,19 @@ static bool parse(struct parsed *p, const struct resolve_query *q)
 
 static bool port_wanted(const struct parsed *p, const char *name, enum svc_proto proto)
 {
-    return !p->port || (name[0] && strcmp(p->port, name) == 0 && strcmp(p->proto, svc_proto_label(proto)) == 0);
+    return !p->port ||
+           (name[0] && strcmp(p->port, name) == 0 && strcmp(p->proto, svc_proto_label(proto)) == 0);
 }
 
 static void add_item(struct resolve_result *res, const struct resolve_item *item)
 {
-    for (size_t i = res->count; i-- > 0;) { /* repeats are neighbours: endpoints are sorted by label and address */
+    for (size_t i = res->count;
+         i-- > 0;) { /* repeats are neighbours: endpoints are sorted by label and address */
         const struct resolve_item *have = &res->items[i];
         if (!ip_eq(&have->ip, &item->ip))
             break;
-        if (have->port == item->port && have->proto == item->proto && strcmp(have->port_name, item->port_name) == 0)
+        if (have->port == item->port && have->proto == item->proto &&
+            strcmp(have->port_name, item->port_name) == 0)
             return;
     }
     if ((res->count & (res->count - 1)) == 0) /* grows at powers of two */
@@ -113,7 +116,8 @@ static bool add_cluster_ips(const struct parsed *p, const struct svc *s, struct 
     bool port_found = !p->port;
 
     for (size_t i = 0; i < s->cluster_ip_count; i++) {
-        struct resolve_item item = { .ip = s->cluster_ips[i], .port_name = "", .hostname = "", .node = "", .zone = "", .ready = true };
+        struct resolve_item item = {
+            .ip = s->cluster_ips[i], .port_name = "", .hostname = "", .node = "", .zone = "", .ready = true};
         if (s->port_count == 0 && !p->port)
             add_item(res, &item);
         for (size_t k = 0; k < s->port_count; k++) {
@@ -131,8 +135,12 @@ static bool add_cluster_ips(const struct parsed *p, const struct svc *s, struct 
 
 static bool add_endpoint(const struct parsed *p, const struct svc_endpoint *ep, struct resolve_result *res)
 {
-    struct resolve_item item = { .ip = ep->addr, .port_name = "", .node = ep->node, .zone = ep->zone, .ready = ep->ready,
-                                 .hostname = ep->has_hostname ? ep->label : "" };
+    struct resolve_item item = {.ip = ep->addr,
+                                .port_name = "",
+                                .node = ep->node,
+                                .zone = ep->zone,
+                                .ready = ep->ready,
+                                .hostname = ep->has_hostname ? ep->label : ""};
     bool port_found = !p->port;
 
     if (ep->port_count == 0 && !p->port)
@@ -149,8 +157,9 @@ static bool add_endpoint(const struct parsed *p, const struct svc_endpoint *ep, 
     return port_found;
 }
 
-static bool add_endpoints(const struct parsed *p, const struct resolve_query *q, const struct svc_endpoint *eps, size_t count,
-                          const struct svc *s, struct resolve_result *res)
+static bool add_endpoints(const struct parsed *p, const struct resolve_query *q,
+                          const struct svc_endpoint *eps, size_t count, const struct svc *s,
+                          struct resolve_result *res)
 {
     bool port_found = !p->port;
 
@@ -168,15 +177,17 @@ static int not_found(const struct svc_table *t, char **ret_error, char *text)
 {
     bool synced = table_synced(t);
     if (ret_error)
-        *ret_error = synced ? x_strdup(text) : x_asprintf("%s (the registry has not been read completely yet)", text);
+        *ret_error =
+            synced ? x_strdup(text) : x_asprintf("%s (the registry has not been read completely yet)", text);
     free(text);
     return synced ? RC_NOTFOUND : RC_UNAVAIL;
 }
 
-static int resolve_in(const struct svc_table *t, const struct resolve_query *q, const struct parsed *p, const char *endpoint,
-                      const char *name, const char *ns, struct resolve_result *ret, char **ret_error)
+static int resolve_in(const struct svc_table *t, const struct resolve_query *q, const struct parsed *p,
+                      const char *endpoint, const char *name, const char *ns, struct resolve_result *ret,
+                      char **ret_error)
 {
-    struct resolve_result res = { 0 };
+    struct resolve_result res = {0};
     bool port_found;
 
     if (!table_namespace_exists(t, buf_str(ns)))
@@ -190,7 +201,8 @@ static int resolve_in(const struct svc_table *t, const struct resolve_query *q, 
         size_t n;
         const struct svc_endpoint *eps = table_endpoints_by_label(t, res.entry, buf_str(endpoint), &n);
         if (!eps || s->type == SVC_EXTERNAL_NAME)
-            return not_found(t, ret_error, x_asprintf("%s: no endpoint %s of %s.%s", q->name, endpoint, name, ns));
+            return not_found(t, ret_error,
+                             x_asprintf("%s: no endpoint %s of %s.%s", q->name, endpoint, name, ns));
         res.from_endpoints = true;
         port_found = add_endpoints(p, q, eps, n, s, &res);
     } else if (s->type == SVC_EXTERNAL_NAME) {
@@ -203,23 +215,26 @@ static int resolve_in(const struct svc_table *t, const struct resolve_query *q, 
     }
     if (!port_found) {
         resolve_done(&res);
-        return not_found(t, ret_error, x_asprintf("%s: %s.%s has no port %s/%s", q->name, name, ns, p->port, p->proto));
+        return not_found(t, ret_error,
+                         x_asprintf("%s: %s.%s has no port %s/%s", q->name, name, ns, p->port, p->proto));
     }
     *ret = res;
     return 0;
 }
 
-int resolve(const struct svc_table *t, const struct resolve_query *q, struct resolve_result *ret, char **ret_error)
+int resolve(const struct svc_table *t, const struct resolve_query *q, struct resolve_result *ret,
+            char **ret_error)
 {
-    struct parsed p = { 0 };
+    struct parsed p = {0};
     const char *ns = q->ns ? q->ns : "default";
     int rc;
 
     if (!parse(&p, q)) {
         if (ret_error)
-            *ret_error = x_asprintf("%s: not the name of a service (service.namespace, _port._proto.service.namespace, "
-                                    "endpoint.service.namespace, with .svc or .svc.<zone> behind it)",
-                                    q->name);
+            *ret_error = x_asprintf(
+                "%s: not the name of a service (service.namespace, _port._proto.service.namespace, "
+                "endpoint.service.namespace, with .svc or .svc.<zone> behind it)",
+                q->name);
         free(p.text);
         return RC_MALFORMED;
     }
@@ -229,7 +244,8 @@ int resolve(const struct svc_table *t, const struct resolve_query *q, struct res
         rc = resolve_in(t, q, &p, p.labels[0], p.labels[1], p.labels[2], ret, ret_error);
     else
         rc = resolve_in(t, q, &p, NULL, p.labels[0], p.labels[1], ret, ret_error);
-    if (rc < 0 && p.count == 2 && !p.has_svc && resolve_in(t, q, &p, p.labels[0], p.labels[1], ns, ret, NULL) == 0) {
+    if (rc < 0 && p.count == 2 && !p.has_svc &&
+        resolve_in(t, q, &p, p.labels[0], p.labels[1], ns, ret, NULL) == 0) {
         if (ret_error) {
             free(*ret_error);
             *ret_error = NULL;
@@ -243,5 +259,5 @@ int resolve(const struct svc_table *t, const struct resolve_query *q, struct res
 void resolve_done(struct resolve_result *res)
 {
     free(res->items);
-    *res = (struct resolve_result){ 0 };
+    *res = (struct resolve_result){0};
 }

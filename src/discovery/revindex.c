@@ -120,7 +120,7 @@ static size_t owner_slot(const struct revindex *x, const struct leaf *l, const v
 
 void revindex_init(struct revindex *x, int (*cmp)(const void *a, const void *b))
 {
-    *x = (struct revindex){ .cmp = cmp };
+    *x = (struct revindex){.cmp = cmp};
 }
 
 static void free_below(void *p)
@@ -172,7 +172,7 @@ void revindex_del(struct revindex *x, const struct ip *ip, void *owner)
 struct rev_owners revindex_get(const struct revindex *x, const struct ip *ip)
 {
     struct leaf *l = find(x, ip);
-    return l ? (struct rev_owners){ l->owners.items, l->owners.len } : (struct rev_owners){ NULL, 0 };
+    return l ? (struct rev_owners){l->owners.items, l->owners.len} : (struct rev_owners){NULL, 0};
 }
 
 bool revindex_below(const struct revindex *x, uint8_t family, const uint8_t *prefix, size_t bits)

@@ -1,9 +1,11 @@
-/* table.c - the in-memory service table: nodes as the registry holds them, and the indexes that answers are read from.
+/* table.c - the in-memory service table: nodes as the registry holds them, and the indexes that answers are
+ * read from.
  *
- * Three levels of nodes mirror the registry: namespace, service, slice. A change of a slice merges that slice's sorted run
- * into its service's sorted `raw` list at once (linear), and marks the service dirty. The visible endpoint list (duplicates
- * resolved) and the service's part of the reverse index are rebuilt when somebody next looks: a burst of a hundred
- * slices of one service costs one rebuild, and a change of one service touches no other. */
+ * Three levels of nodes mirror the registry: namespace, service, slice. A change of a slice merges that
+ * slice's sorted run into its service's sorted `raw` list at once (linear), and marks the service dirty. The
+ * visible endpoint list (duplicates resolved) and the service's part of the reverse index are rebuilt when
+ * somebody next looks: a burst of a hundred slices of one service costs one rebuild, and a change of one
+ * service touches no other. */
 #include "table_internal.h"
 
 #include "base/clock.h"
@@ -15,8 +17,8 @@ struct slice_node {
     char *name;
     struct slice *slice; /* NULL: nothing decodable has been seen yet */
     uint64_t data_hash;
-    uint64_t port_hash;  /* of the port set, whatever its order */
-    char **labels;       /* one per endpoint; its hostname's text or owned */
+    uint64_t port_hash; /* of the port set, whatever its order */
+    char **labels;      /* one per endpoint; its hostname's text or owned */
 };
 
 /* One endpoint of one slice, duplicates and all. */
@@ -188,10 +190,11 @@ static uint64_t port_set_hash(const struct slice *s)
     return sum;
 }
 
-/* Takes the old run of sn out of n->raw and merges the new one in. The old slice must still be there to be compared by. */
+/* Takes the old run of sn out of n->raw and merges the new one in. The old slice must still be there to be
+ * compared by. */
 static void raw_replace(struct svc_node *n, struct slice_node *sn, struct raw *run, size_t count)
 {
-    struct raw_vec out = { 0 };
+    struct raw_vec out = {0};
     size_t j = 0;
 
     VEC_RESERVE(&out, n->raw.len + count);
@@ -225,14 +228,15 @@ static void slice_node_set(struct svc_node *n, struct slice_node *sn, struct sli
             ip_label(&ep->addr, text);
             sn->labels[i] = x_strdup(text);
         }
-        run[i] = (struct raw){ sn->labels[i], ep, sn };
+        run[i] = (struct raw){sn->labels[i], ep, sn};
     }
     qsort(run, s->endpoint_count, sizeof(*run), raw_cmp);
     raw_replace(n, sn, run, s->endpoint_count);
     free(run);
 }
 
-/* Of two records of one endpoint: the one of the slice that changed last, then what serves, then what is ready. */
+/* Of two records of one endpoint: the one of the slice that changed last, then what serves, then what is
+ * ready. */
 static bool raw_better(const struct raw *a, const struct raw *b)
 {
     int64_t ta = a->from->slice->trigger_time_ms, tb = b->from->slice->trigger_time_ms;
@@ -301,7 +305,7 @@ static void rebuild_endpoints(struct svc_node *n)
         ready += r->ep->ready;
     }
     free(lost);
-    n->entry = (struct svc_entry){ n->svc, n->endpoints, count, ready };
+    n->entry = (struct svc_entry){n->svc, n->endpoints, count, ready};
 }
 
 /* ---- the reverse index ---- */
@@ -316,16 +320,16 @@ static int rev_ref_cmp(const void *a, const void *b)
 /* What the service's part of the index has to be: sorted, each address once (the first endpoint by label). */
 static struct rev_vec rev_wanted(const struct svc_node *n)
 {
-    struct rev_vec v = { 0 };
+    struct rev_vec v = {0};
     size_t out = 0;
 
     if (!n->svc)
         return v;
     for (size_t i = 0; i < n->svc->cluster_ip_count; i++)
-        VEC_PUSH(&v, ((struct rev_ref){ n->svc->cluster_ips[i], REV_CLUSTER_IP }));
+        VEC_PUSH(&v, ((struct rev_ref){n->svc->cluster_ips[i], REV_CLUSTER_IP}));
     for (size_t i = 0; n->svc->headless && i < n->entry.endpoint_count; i++) {
         if (n->endpoints[i].ready)
-            VEC_PUSH(&v, ((struct rev_ref){ n->endpoints[i].addr, (uint32_t)i }));
+            VEC_PUSH(&v, ((struct rev_ref){n->endpoints[i].addr, (uint32_t)i}));
     }
     if (v.len == 0)
         return v;
@@ -403,8 +407,8 @@ static int label_cmp(const char *a, struct buf b)
     return c ? c : a[b.n] != '\0';
 }
 
-const struct svc_endpoint *table_endpoints_by_label(const struct svc_table *t, const struct svc_entry *e, struct buf label,
-                                                    size_t *ret_count)
+const struct svc_endpoint *table_endpoints_by_label(const struct svc_table *t, const struct svc_entry *e,
+                                                    struct buf label, size_t *ret_count)
 {
     size_t lo = 0, hi = e->endpoint_count;
 
@@ -451,13 +455,15 @@ size_t table_reverse(const struct svc_table *t, const struct ip *addr, struct ta
             const struct rev_ref *ref = rev_find(n, addr);
             if ((ref->endpoint != REV_CLUSTER_IP) != want_endpoint)
                 continue;
-            ret[count++] = (struct table_owner){ &n->entry, want_endpoint ? &n->endpoints[ref->endpoint] : NULL };
+            ret[count++] =
+                (struct table_owner){&n->entry, want_endpoint ? &n->endpoints[ref->endpoint] : NULL};
         }
     }
     return count;
 }
 
-bool table_reverse_prefix(const struct svc_table *t, uint8_t family, const uint8_t *prefix, size_t prefix_len_bits)
+bool table_reverse_prefix(const struct svc_table *t, uint8_t family, const uint8_t *prefix,
+                          size_t prefix_len_bits)
 {
     flush_all(t);
     return revindex_below(&t->rev, family, prefix, prefix_len_bits);
@@ -474,7 +480,7 @@ static const char **sorted_keys(const struct strmap *m)
     const char **keys = x_calloc(m->len + 1, sizeof(*keys));
     size_t n = 0;
     STRMAP_EACH(slot, m)
-        keys[n++] = slot->key;
+    keys[n++] = slot->key;
     qsort(keys, n, sizeof(*keys), str_cmp);
     return keys;
 }
@@ -501,8 +507,8 @@ static void each_service_of(const struct svc_table *t, const struct ns_node *ns,
     free(keys);
 }
 
-void table_each_service(const struct svc_table *t, struct buf ns, void (*fn)(const struct svc_entry *e, void *data),
-                        void *data)
+void table_each_service(const struct svc_table *t, struct buf ns,
+                        void (*fn)(const struct svc_entry *e, void *data), void *data)
 {
     if (ns.p) {
         const struct ns_node *n = strmap_get(&t->namespaces, ns);
@@ -627,7 +633,7 @@ static void services_free(struct svc_table *t, struct ns_node *ns)
         svc_node_free(t, n);
     }
     strmap_free(&ns->services, NULL);
-    ns->services = (struct strmap){ 0 };
+    ns->services = (struct strmap){0};
 }
 
 void table_free(struct svc_table *t)
@@ -654,7 +660,7 @@ struct node_path {
 
 static struct node_path path_split(const char *path)
 {
-    struct node_path p = { 0 };
+    struct node_path p = {0};
 
     for (const char *s = path;;) {
         size_t n = strcspn(s, "/");
@@ -662,7 +668,7 @@ static struct node_path path_split(const char *path)
         /* Namespaces and services are DNS labels; a slice may have any name but a hidden one. */
         bool ok = p.depth < 2 ? name_is_label(s, n) : p.depth == 2 && n > 0 && s[0] != '.';
         if (!ok)
-            return (struct node_path){ 0 };
+            return (struct node_path){0};
         p.part[p.depth++] = buf_of(s, n);
         if (last)
             return p;
@@ -690,12 +696,14 @@ static void drop_service(struct svc_table *t, struct svc_node *n)
     mark_dirty(t, n);
 }
 
-static void put_service(struct svc_table *t, const struct node_path *p, const void *data, size_t len, int64_t now_wall_ms)
+static void put_service(struct svc_table *t, const struct node_path *p, const void *data, size_t len,
+                        int64_t now_wall_ms)
 {
     struct svc_node *n = svc_node_find(t, p->part[0], p->part[1]);
     uint64_t hash = hash_bytes(data, len);
 
-    if (len == 0) { /* a mere parent: what a writer leaves when foreign nodes are below a service that is gone */
+    if (len ==
+        0) { /* a mere parent: what a writer leaves when foreign nodes are below a service that is gone */
         if (n && n->svc) {
             drop_service(t, n);
             prune(t, p->part[0], n);
@@ -722,7 +730,8 @@ static void put_service(struct svc_table *t, const struct node_path *p, const vo
     free(name);
 }
 
-static void put_slice(struct svc_table *t, const struct node_path *p, const void *data, size_t len, int64_t now_wall_ms)
+static void put_slice(struct svc_table *t, const struct node_path *p, const void *data, size_t len,
+                      int64_t now_wall_ms)
 {
     struct svc_node *n = svc_node_find(t, p->part[0], p->part[1]);
     struct slice_node *sn = n ? strmap_get(&n->slices, p->part[2]) : NULL;
@@ -784,7 +793,7 @@ static bool remove_service(struct svc_table *t, const struct node_path *p)
     drop_service(t, n);
     n->raw.len = 0;
     strmap_free(&n->slices, slice_node_free);
-    n->slices = (struct strmap){ 0 };
+    n->slices = (struct strmap){0};
     prune(t, p->part[0], n);
     return true;
 }

@@ -14,7 +14,7 @@ void textgrid_row(struct textgrid *g, const char *const *cells)
 
 void textgrid_write(struct textgrid *g, struct wr *out)
 {
-    size_t width[TEXTGRID_COLUMNS_MAX] = { 0 };
+    size_t width[TEXTGRID_COLUMNS_MAX] = {0};
 
     for (size_t i = 0; i < g->cells.len; i++)
         width[i % g->columns] = MAX(width[i % g->columns], strlen(g->cells.items[i]));

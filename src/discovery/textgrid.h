@@ -1,4 +1,5 @@
-/* textgrid.h - columns for people: cells are collected, widths follow the widest, two blanks between, none at the end. */
+/* textgrid.h - columns for people: cells are collected, widths follow the widest, two blanks between, none at
+ * the end. */
 #ifndef DISCOVERY_TEXTGRID_H
 #define DISCOVERY_TEXTGRID_H
 
@@ -11,7 +12,8 @@ struct textgrid {
     size_t columns;
 };
 
-/* Adds one row of g->columns texts; the first call sets how many: `cells` ends with NULL. "" is shown as "-". */
+/* Adds one row of g->columns texts; the first call sets how many: `cells` ends with NULL. "" is shown as "-".
+ */
 void textgrid_row(struct textgrid *g, const char *const *cells);
 void textgrid_write(struct textgrid *g, struct wr *out); /* and frees g */
 

@@ -8,14 +8,15 @@
 #include "discovery/jread.h"
 #include "discovery/model.h"
 
-#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+#define SERVICE_NAME_LABEL      "kubernetes.io/service-name"
 #define TRIGGER_TIME_ANNOTATION "endpoints.kubernetes.io/last-change-trigger-time"
 
 int64_t convert_time(const char *text)
 {
     int year, month, day, hour, minute, second, used = 0;
 
-    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second, &used) != 6 || used != 19)
+    if (sscanf(text, "%4d-%2d-%2dT%2d:%2d:%2d%n", &year, &month, &day, &hour, &minute, &second, &used) != 6 ||
+        used != 19)
         return 0;
     const char *s = text + used;
     int64_t ms = 0, scale = 100;
@@ -32,8 +33,12 @@ int64_t convert_time(const char *text)
     } else if (strcmp(s, "Z") != 0) {
         return 0;
     }
-    struct tm tm = { .tm_year = year - 1900, .tm_mon = month - 1, .tm_mday = day, .tm_hour = hour, .tm_min = minute,
-                     .tm_sec = second };
+    struct tm tm = {.tm_year = year - 1900,
+                    .tm_mon = month - 1,
+                    .tm_mday = day,
+                    .tm_hour = hour,
+                    .tm_min = minute,
+                    .tm_sec = second};
     int64_t at_s = (int64_t)timegm(&tm) - offset_s;
     return at_s > 0 ? at_s * 1000 + ms : 0;
 }
@@ -52,8 +57,8 @@ static bool key_selected(const char *key, const char *const *prefixes, size_t co
     return false;
 }
 
-static void select_kvs(struct jread *r, const json_t *meta, const char *key, const char *const *prefixes, size_t count,
-                       struct kvs *ret)
+static void select_kvs(struct jread *r, const json_t *meta, const char *key, const char *const *prefixes,
+                       size_t count, struct kvs *ret)
 {
     json_t *map = jread_object(r, meta, "metadata.", key), *v;
     const char *k;
@@ -105,7 +110,8 @@ static char *target_port(struct jread *r, const json_t *o, const char *at, int p
     if (!json_is_integer(v))
         return dup_str(r, o, at, "targetPort");
     int64_t n = jread_int(r, o, at, "targetPort", 0, 65535, 0);
-    return n == 0 || n == port ? x_strdup("") : x_asprintf("%d", (int)n); /* the API server writes the default out */
+    return n == 0 || n == port ? x_strdup("")
+                               : x_asprintf("%d", (int)n); /* the API server writes the default out */
 }
 
 static void service_ports(struct jread *r, const json_t *spec, struct svc *s)
@@ -164,14 +170,14 @@ static void service_affinity(struct jread *r, const json_t *spec, struct svc *s)
     s->affinity_client_ip = strcmp(jread_str(r, spec, "spec.", "sessionAffinity", "None"), "ClientIP") == 0;
     json_t *config = jread_object(r, spec, "spec.", "sessionAffinityConfig");
     json_t *client_ip = jread_object(r, config, "spec.sessionAffinityConfig.", "clientIP");
-    s->affinity_timeout_s = (int32_t)jread_int(r, client_ip, "spec.sessionAffinityConfig.clientIP.", "timeoutSeconds", 1, 86400,
-                                               SVC_AFFINITY_TIMEOUT_DEFAULT_S);
+    s->affinity_timeout_s = (int32_t)jread_int(r, client_ip, "spec.sessionAffinityConfig.clientIP.",
+                                               "timeoutSeconds", 1, 86400, SVC_AFFINITY_TIMEOUT_DEFAULT_S);
 }
 
-int convert_service(const json_t *obj, const char *ns, const char *name, const struct convert_options *opt, char **ret,
-                    char **ret_problem)
+int convert_service(const json_t *obj, const char *ns, const char *name, const struct convert_options *opt,
+                    char **ret, char **ret_problem)
 {
-    struct jread r = { 0 };
+    struct jread r = {0};
     struct svc *s = svc_new(ns, name), *check = NULL;
     json_t *meta = jread_object(&r, obj, "", "metadata"), *spec = jread_object(&r, obj, "", "spec");
 
@@ -187,7 +193,8 @@ int convert_service(const json_t *obj, const char *ns, const char *name, const s
     service_affinity(&r, spec, s);
     s->publish_not_ready = jread_bool(&r, spec, "spec.", "publishNotReadyAddresses", false);
     select_kvs(&r, meta, "labels", opt->label_prefixes, opt->label_prefix_count, &s->labels);
-    select_kvs(&r, meta, "annotations", opt->annotation_prefixes, opt->annotation_prefix_count, &s->annotations);
+    select_kvs(&r, meta, "annotations", opt->annotation_prefixes, opt->annotation_prefix_count,
+               &s->annotations);
 
     int rc = jread_done(&r, ret_problem);
     char *text = rc == 0 ? svc_encode(s) : NULL;
@@ -235,7 +242,8 @@ static void slice_endpoint(struct jread *r, const json_t *list, size_t i, struct
     ret->hostname = dup_str(r, o, at, "hostname");
     ret->node = dup_str(r, o, at, "nodeName");
     ret->zone = dup_str(r, o, at, "zone");
-    ret->pod = strcmp(jread_str(r, target, at, "kind", ""), "Pod") == 0 ? dup_str(r, target, at, "name") : x_strdup("");
+    ret->pod = strcmp(jread_str(r, target, at, "kind", ""), "Pod") == 0 ? dup_str(r, target, at, "name")
+                                                                        : x_strdup("");
     ret->ready = jread_bool(r, conditions, at, "ready", true);
     ret->serving = jread_bool(r, conditions, at, "serving", true);
     ret->terminating = jread_bool(r, conditions, at, "terminating", false);
@@ -258,13 +266,15 @@ static void slice_fields(struct jread *r, const json_t *obj, const json_t *meta,
     s->endpoints = x_calloc(s->endpoint_count + 1, sizeof(*s->endpoints));
     for (size_t i = 0; i < s->endpoint_count; i++)
         slice_endpoint(r, list, i, &s->endpoints[i]);
-    s->trigger_time_ms = convert_time(jread_str(r, annotations, "metadata.annotations.", TRIGGER_TIME_ANNOTATION, ""));
+    s->trigger_time_ms =
+        convert_time(jread_str(r, annotations, "metadata.annotations.", TRIGGER_TIME_ANNOTATION, ""));
 }
 
 int convert_slice(const json_t *obj, const char *name, char **ret, char **ret_service, char **ret_problem)
 {
-    struct jread r = { 0 };
-    json_t *meta = jread_object(&r, obj, "", "metadata"), *labels = jread_object(&r, meta, "metadata.", "labels");
+    struct jread r = {0};
+    json_t *meta = jread_object(&r, obj, "", "metadata"),
+           *labels = jread_object(&r, meta, "metadata.", "labels");
     const char *service = jread_str(&r, labels, "metadata.labels.", SERVICE_NAME_LABEL, "");
 
     if (!r.problem && (!service[0] || strcmp(jread_str(&r, obj, "", "addressType", ""), "FQDN") == 0))

@@ -8,7 +8,7 @@ static const char namespace_data[] = "{\"managedBy\":\"" SYNC_MANAGED_BY "\",\"s
 
 void desired_init(struct desired *d)
 {
-    *d = (struct desired){ 0 };
+    *d = (struct desired){0};
     list_init(&d->dirty);
     list_init(&d->sent);
 }
@@ -74,7 +74,8 @@ struct path_state *desired_need(struct desired *d, const char *path)
 /* Forgets st, and then its parents, when nothing is known of them. */
 static void forget(struct desired *d, struct path_state *st)
 {
-    while (st && !st->data && !st->hold && st->users == 0 && list_empty(&st->dirty) && list_empty(&st->sent)) {
+    while (st && !st->data && !st->hold && st->users == 0 && list_empty(&st->dirty) &&
+           list_empty(&st->sent)) {
         struct path_state *parent = st->parent;
         strmap_del_s(&d->states, st->path);
         state_free(st);
@@ -93,7 +94,7 @@ void desired_mark(struct desired *d, struct path_state *st)
 void desired_mark_all(struct desired *d)
 {
     STRMAP_EACH(slot, &d->states)
-        desired_mark(d, slot->value);
+    desired_mark(d, slot->value);
 }
 
 void desired_settle(struct desired *d, struct path_state *st)
@@ -128,7 +129,8 @@ bool desired_namespace(struct desired *d, const char *ns, bool exists, int64_t n
     return set_data(d, st, exists ? x_strdup(namespace_data) : NULL, now_ms);
 }
 
-/* After a change of a service's data or hold: its namespace is needed, or no more; its slices are let go, or kept back. */
+/* After a change of a service's data or hold: its namespace is needed, or no more; its slices are let go, or
+ * kept back. */
 static void service_turned(struct desired *d, struct path_state *st, bool was_live)
 {
     bool live = st->data || st->hold;
@@ -136,7 +138,7 @@ static void service_turned(struct desired *d, struct path_state *st, bool was_li
     st->parent->live += (size_t)live - (size_t)was_live;
     desired_mark(d, st->parent);
     LIST_EACH(it, &st->slices)
-        desired_mark(d, CONTAINER_OF(it, struct path_state, sibling));
+    desired_mark(d, CONTAINER_OF(it, struct path_state, sibling));
 }
 
 bool desired_service(struct desired *d, const char *ns, const char *name, char *data, int64_t now_ms)
@@ -161,9 +163,11 @@ static void slice_leave(struct desired *d, struct path_state *st, int64_t now_ms
     (void)set_data(d, st, NULL, now_ms);
 }
 
-bool desired_slice(struct desired *d, const char *ns, const char *name, const char *service, char *data, int64_t now_ms)
+bool desired_slice(struct desired *d, const char *ns, const char *name, const char *service, char *data,
+                   int64_t now_ms)
 {
-    char *key = x_asprintf("%s/%s", ns, name), *path = service ? x_asprintf("%s/%s/%s", ns, service, name) : NULL;
+    char *key = x_asprintf("%s/%s", ns, name),
+         *path = service ? x_asprintf("%s/%s/%s", ns, service, name) : NULL;
     struct path_state *home = strmap_get_s(&d->slice_homes, key);
     bool changed = false;
 
@@ -207,12 +211,12 @@ struct plan_want desired_want(const struct desired *d, const char *path)
     const struct path_state *st = strmap_get_s(&d->states, path);
 
     if (!st)
-        return (struct plan_want){ 0 };
+        return (struct plan_want){0};
     if (!st->parent) /* a namespace that is only named by objects in it exists as well */
-        return (struct plan_want){ .wanted = st->data || st->live > 0, .data = namespace_data };
+        return (struct plan_want){.wanted = st->data || st->live > 0, .data = namespace_data};
     if (st->lost >= DESIRED_LOST_MAX)
-        return (struct plan_want){ .hold = true };
+        return (struct plan_want){.hold = true};
     if (is_service(st))
-        return (struct plan_want){ st->data != NULL, st->hold, st->data };
-    return (struct plan_want){ st->data && st->parent->data, st->hold || st->parent->hold, st->data };
+        return (struct plan_want){st->data != NULL, st->hold, st->data};
+    return (struct plan_want){st->data && st->parent->data, st->hold || st->parent->hold, st->data};
 }

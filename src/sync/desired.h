@@ -1,7 +1,8 @@
-/* desired.h - what the registry shall hold, as the source of objects has told it, and which paths have to be looked at.
+/* desired.h - what the registry shall hold, as the source of objects has told it, and which paths have to be
+ * looked at.
  *
- * One state for each path of interest: its wanted data, whether it may differ from the registry (dirty), and whether
- * a write of it is on its way. Pure: no client; time is handed in. */
+ * One state for each path of interest: its wanted data, whether it may differ from the registry (dirty), and
+ * whether a write of it is on its way. Pure: no client; time is handed in. */
 #ifndef SYNC_DESIRED_H
 #define SYNC_DESIRED_H
 
@@ -13,9 +14,9 @@
 #define DESIRED_LOST_MAX 3
 
 struct path_state {
-    char *path; /* relative to <root>/<cluster> */
-    char *data; /* wanted; NULL: not */
-    bool hold;  /* its object cannot be read: what the registry has stands */
+    char *path;                /* relative to <root>/<cluster> */
+    char *data;                /* wanted; NULL: not */
+    bool hold;                 /* its object cannot be read: what the registry has stands */
     struct path_state *parent; /* of a service its namespace, of a slice its service */
     size_t users;              /* states that have this one as their parent */
     size_t live;               /* of a namespace: services in it that are wanted or held */
@@ -47,13 +48,16 @@ struct path_state *desired_need(struct desired *d, const char *path);
 bool desired_namespace(struct desired *d, const char *ns, bool exists, int64_t now_ms);
 bool desired_service(struct desired *d, const char *ns, const char *name, char *data, int64_t now_ms);
 /* service NULL: the slice belongs nowhere, or is gone. */
-bool desired_slice(struct desired *d, const char *ns, const char *name, const char *service, char *data, int64_t now_ms);
-/* The object could not be read: what is wanted, or stored, stands. service: of a slice, or NULL for a Service. */
+bool desired_slice(struct desired *d, const char *ns, const char *name, const char *service, char *data,
+                   int64_t now_ms);
+/* The object could not be read: what is wanted, or stored, stands. service: of a slice, or NULL for a
+ * Service. */
 void desired_hold(struct desired *d, const char *ns, const char *name, const char *service);
 
 void desired_mark(struct desired *d, struct path_state *st);
 void desired_mark_all(struct desired *d);
-/* Not dirty any more, and in the registry. Forgets states of which nothing is known; st may be gone afterwards. */
+/* Not dirty any more, and in the registry. Forgets states of which nothing is known; st may be gone
+ * afterwards. */
 void desired_settle(struct desired *d, struct path_state *st);
 struct plan_want desired_want(const struct desired *d, const char *path);
 

@@ -1,4 +1,5 @@
-/* leader.c - election of the writer. One step is under way at a time; whatever fails starts again from the top, after a while.
+/* leader.c - election of the writer. One step is under way at a time; whatever fails starts again from the
+ * top, after a while.
  *
  *   parents -> candidates -> (none of them ours: enrol -> candidates)
  *                         -> (ours is first: read the epoch -> claim it: leading)
@@ -17,23 +18,25 @@
 
 #define RETRY_MIN_MS 100
 #define RETRY_MAX_MS 3000
-#define LOOK_MS 10000 /* in case a change was never told of: a candidate that came and went between two reads of the cache */
+#define LOOK_MS                                                                                              \
+    10000 /* in case a change was never told of: a candidate that came and went between two reads of the     \
+             cache */
 
 struct leader {
     uv_loop_t *loop;
     quoll_client *client;
     struct leader_handler h;
-    char *lock;      /* <base>/.leader */
-    char id[17];     /* prefix of our nodes: finds a create whose answer was lost */
-    char *own;       /* our node's whole path; NULL: not known */
+    char *lock;  /* <base>/.leader */
+    char id[17]; /* prefix of our nodes: finds a create whose answer was lost */
+    char *own;   /* our node's whole path; NULL: not known */
     uv_timer_t timer;
     uint32_t retry_ms;
     int32_t version; /* of .leader since our claim */
     uint64_t epoch, claimed_epoch;
     bool leading, closing;
-    bool busy;       /* a step is under way, or waits for the timer after a failure */
-    bool look_again; /* told to look while busy */
-    unsigned pending;  /* callbacks that the client still owes us */
+    bool busy;        /* a step is under way, or waits for the timer after a failure */
+    bool look_again;  /* told to look while busy */
+    unsigned pending; /* callbacks that the client still owes us */
     bool timer_closed;
     void (*closed)(void *data);
     void *closed_data;
@@ -93,9 +96,11 @@ static void again_later(struct leader *l)
 static void failed(struct leader *l, const char *what, int err)
 {
     /* A connection that is gone is told of by the client; what the server refuses is ours to tell. */
-    if (err != QUOLL_CONNECTION_LOSS && err != QUOLL_SESSION_EXPIRED && err != QUOLL_OPERATION_TIMEOUT && err != QUOLL_CLOSING) {
+    if (err != QUOLL_CONNECTION_LOSS && err != QUOLL_SESSION_EXPIRED && err != QUOLL_OPERATION_TIMEOUT &&
+        err != QUOLL_CLOSING) {
         char text[256];
-        (void)snprintf(text, sizeof(text), "%s %s: %s", what, l->lock, quoll_strerror(err)); /* for people: may be cut */
+        (void)snprintf(text, sizeof(text), "%s %s: %s", what, l->lock,
+                       quoll_strerror(err)); /* for people: may be cut */
         l->h.on_problem(l->h.data, text);
     }
     again_later(l);
@@ -149,7 +154,8 @@ static void step_parents(struct leader *l)
         *slash = '/';
     }
     free(path);
-    started(l, quoll_create(l->client, l->lock, NULL, 0, NULL, 0, QUOLL_PERSISTENT, 0, on_parents, l), "creating");
+    started(l, quoll_create(l->client, l->lock, NULL, 0, NULL, 0, QUOLL_PERSISTENT, 0, on_parents, l),
+            "creating");
 }
 
 /* ---- claiming ---- */
@@ -194,8 +200,8 @@ static void on_epoch(quoll_client *c, const struct quoll_result *res, void *data
     }
     l->claimed_epoch = epoch_of(res->data, res->data_len) + 1;
     (void)gethostname(host, sizeof(host) - 1); /* only for people who look */
-    int n = snprintf(text, sizeof(text), "{\"epoch\":%llu,\"writer\":\"%s/%ld\"}", (unsigned long long)l->claimed_epoch, host,
-                     (long)getpid());
+    int n = snprintf(text, sizeof(text), "{\"epoch\":%llu,\"writer\":\"%s/%ld\"}",
+                     (unsigned long long)l->claimed_epoch, host, (long)getpid());
     ASSERT(n > 0 && (size_t)n < sizeof(text));
     started(l, quoll_set(l->client, l->lock, text, (size_t)n, res->stat->version, on_claimed, l), "claiming");
 }
@@ -237,13 +243,16 @@ static void on_candidates(quoll_client *c, const struct quoll_result *res, void 
         return;
     }
     for (size_t i = 0; i < res->child_count; i++) {
-        if (str_has_prefix(res->children[i], l->id) && (!own || strcmp(sequence_of(res->children[i]), sequence_of(own)) < 0))
+        if (str_has_prefix(res->children[i], l->id) &&
+            (!own || strcmp(sequence_of(res->children[i]), sequence_of(own)) < 0))
             own = res->children[i];
     }
     if (!own) {
         set_leading(l, false);
         char *path = x_asprintf("%s/%s-", l->lock, l->id);
-        started(l, quoll_create(l->client, path, NULL, 0, NULL, 0, QUOLL_EPHEMERAL_SEQUENTIAL, 0, on_enrolled, l), "enrolling at");
+        started(
+            l, quoll_create(l->client, path, NULL, 0, NULL, 0, QUOLL_EPHEMERAL_SEQUENTIAL, 0, on_enrolled, l),
+            "enrolling at");
         free(path);
         return;
     }
@@ -271,7 +280,8 @@ static void step_candidates(struct leader *l)
 
 /* ---- interface ---- */
 
-struct leader *leader_open(uv_loop_t *loop, quoll_client *client, const char *base, const struct leader_handler *h)
+struct leader *leader_open(uv_loop_t *loop, quoll_client *client, const char *base,
+                           const struct leader_handler *h)
 {
     struct leader *l = x_calloc(1, sizeof(*l));
     uint64_t random;
@@ -303,7 +313,7 @@ uint64_t leader_epoch(const struct leader *l)
 struct quoll_op leader_fence(const struct leader *l)
 {
     ASSERT(l->leading);
-    return (struct quoll_op){ .type = QUOLL_OP_CHECK, .path = l->lock, .version = l->version };
+    return (struct quoll_op){.type = QUOLL_OP_CHECK, .path = l->lock, .version = l->version};
 }
 
 void leader_deposed(struct leader *l)

@@ -28,7 +28,7 @@ static enum node_kind kind_of(const char *path)
 
 static void add_op(struct planner *p, enum plan_op_type type, const char *path, char *data, int32_t version)
 {
-    struct plan_op op = { type, x_strdup(path), data, data ? strlen(data) : 0, version };
+    struct plan_op op = {type, x_strdup(path), data, data ? strlen(data) : 0, version};
     VEC_PUSH(&p->plan->ops, op);
 }
 
@@ -113,7 +113,7 @@ static bool decide_unwanted(struct planner *p, const char *path)
     if (!p->w->may_remove || strstr(path, "/.") || path[0] == '.' || depth_of(path) > 3 ||
         !is_ours(&a, kind_of(path)))
         return false;
-    struct children_arg arg = { p, path, true };
+    struct children_arg arg = {p, path, true};
     p->w->children(p->w->data, path, decide_child, &arg);
     if (arg.all_gone)
         add_op(p, PLAN_REMOVE, path, NULL, a.version);
@@ -137,7 +137,8 @@ static bool decide(struct planner *p, const char *path)
     return is_gone;
 }
 
-/* Removals behind everything else and deepest first: the reverse of the order in which parents come before children. */
+/* Removals behind everything else and deepest first: the reverse of the order in which parents come before
+ * children. */
 static int op_cmp(const void *x, const void *y)
 {
     const struct plan_op *a = x, *b = y;
@@ -166,12 +167,12 @@ static void cut_batches(struct plan *plan, const struct plan_limits *limits)
         VEC_PUSH(&plan->batch_ends, plan->ops.len);
 }
 
-void plan_make(const struct plan_world *w, const char *const *paths, size_t count, const struct plan_limits *limits,
-               struct plan *ret)
+void plan_make(const struct plan_world *w, const char *const *paths, size_t count,
+               const struct plan_limits *limits, struct plan *ret)
 {
-    struct planner p = { .w = w, .plan = ret };
+    struct planner p = {.w = w, .plan = ret};
 
-    *ret = (struct plan){ 0 };
+    *ret = (struct plan){0};
     for (size_t i = 0; i < count; i++)
         (void)decide(&p, paths[i]); /* the answer matters to parents only */
     if (ret->ops.len > 0)

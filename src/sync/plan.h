@@ -2,9 +2,9 @@
  *
  * Paths are relative to <root>/<cluster>: "ns", "ns/service", "ns/service/slice".
  * Rules      Creates and changes come first, parents before children; removals last, children before parents.
- *            Only differences. Only nodes that say managedBy quoll-sync are removed, and none while may_remove is false.
- *            A wanted node that another manager claims is left alone (and what is below it), and reported.
- *            A service that is gone, and below which others have nodes, is emptied instead of removed. */
+ *            Only differences. Only nodes that say managedBy quoll-sync are removed, and none while
+ * may_remove is false. A wanted node that another manager claims is left alone (and what is below it), and
+ * reported. A service that is gone, and below which others have nodes, is emptied instead of removed. */
 #ifndef SYNC_PLAN_H
 #define SYNC_PLAN_H
 
@@ -50,8 +50,8 @@ struct plan_limits {
 };
 
 /* Looks at these paths (in any order, repeats allowed) and, for removals, at what is below them. */
-void plan_make(const struct plan_world *w, const char *const *paths, size_t count, const struct plan_limits *limits,
-               struct plan *ret);
+void plan_make(const struct plan_world *w, const char *const *paths, size_t count,
+               const struct plan_limits *limits, struct plan *ret);
 void plan_done(struct plan *p);
 
 #endif

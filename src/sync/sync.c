@@ -1,8 +1,10 @@
-/* sync.c - the shell of the writer: the source's callbacks in, multis out, a cache of the registry in between.
+/* sync.c - the shell of the writer: the source's callbacks in, multis out, a cache of the registry in
+ * between.
  *
- *   source -> desired (dirty paths) --20..100 ms--> plan (pure) -> batches, one multi at a time -> sent, until the cache shows them
- *   cache  -> what others changed under our feet marks paths dirty; after every (re)connection everything is compared
- *   leader -> only the elected writer plans; every multi begins with its fence */
+ *   source -> desired (dirty paths) --20..100 ms--> plan (pure) -> batches, one multi at a time -> sent,
+ * until the cache shows them cache  -> what others changed under our feet marks paths dirty; after every
+ * (re)connection everything is compared leader -> only the elected writer plans; every multi begins with its
+ * fence */
 #include "sync/sync.h"
 
 #include <stdarg.h>
@@ -18,15 +20,15 @@
 #include "leader.h"
 #include "plan.h"
 
-#define QUIET_MS 20        /* changes are collected until nothing came for this long, */
+#define QUIET_MS       20  /* changes are collected until nothing came for this long, */
 #define COLLECT_MAX_MS 100 /* but no longer than this */
-/* A write that the cache has not shown this long after its last news is looked at again; a busy cache, which shows others first,
- * gets the longer time. */
-#define CONFIRM_MS 1000
-#define CONFIRM_MAX_MS 10000
-#define RETRY_MIN_MS 50
-#define RETRY_MAX_MS 5000
-#define BATCH_OPS_MAX 128
+/* A write that the cache has not shown this long after its last news is looked at again; a busy cache, which
+ * shows others first, gets the longer time. */
+#define CONFIRM_MS      1000
+#define CONFIRM_MAX_MS  10000
+#define RETRY_MIN_MS    50
+#define RETRY_MAX_MS    5000
+#define BATCH_OPS_MAX   128
 #define BATCH_BYTES_MAX (512 * 1024)
 #define BATCH_BYTES_MIN (16 * 1024)
 /* ZooKeeper's default jute.maxbuffer is 1 MiB - 1, for the whole request. */
@@ -47,7 +49,7 @@ struct sync {
 
     struct desired desired;
     bool kind_synced[KUBE_KIND_COUNT];
-    bool fresh; /* the cache is complete and the connection is there */
+    bool fresh;            /* the cache is complete and the connection is there */
     int64_t cache_news_ms; /* when the cache last told of a change */
 
     uv_timer_t timer;
@@ -55,7 +57,7 @@ struct sync {
     int64_t not_before_ms;    /* back-off after a failure */
     uint32_t retry_ms;
 
-    struct plan plan; /* being carried out */
+    struct plan plan;       /* being carried out */
     size_t batch, first_op; /* its next batch, and that one's first op */
     bool in_flight;
     struct in_flight *in_flight_ref;
@@ -180,7 +182,8 @@ static void on_upsert(void *data, const struct kube_object *obj)
 
     if (!name_is_label(ns, strlen(ns))) {
         s->stats.skipped_objects++;
-        problem(s, "%s %s/%s is skipped: its namespace is not a DNS label", kube_kind_name(obj->kind), obj->ns, obj->name);
+        problem(s, "%s %s/%s is skipped: its namespace is not a DNS label", kube_kind_name(obj->kind),
+                obj->ns, obj->name);
         return;
     }
     if (obj->kind == KUBE_SERVICE)
@@ -285,7 +288,7 @@ static bool world_actual(void *data, const char *path, struct plan_actual *ret)
 
     free(abs);
     if (node)
-        *ret = (struct plan_actual){ node->data ? node->data : "", node->data_len, node->stat.version };
+        *ret = (struct plan_actual){node->data ? node->data : "", node->data_len, node->stat.version};
     return node != NULL;
 }
 
@@ -304,7 +307,7 @@ static void world_children(void *data, const char *path, void (*fn)(void *arg, c
 {
     const struct sync *s = data;
     char *abs = absolute(s, path);
-    struct world_children_arg a = { fn, arg };
+    struct world_children_arg a = {fn, arg};
     quoll_cache_children(s->cache, abs, world_child, &a);
     free(abs);
 }
@@ -315,14 +318,16 @@ static void world_conflict(void *data, const char *path, const char *manager)
 }
 
 /* Is this node what we wrote? */
-static bool shows_sent(const struct path_state *st, enum quoll_cache_change change, const struct quoll_cache_node *node)
+static bool shows_sent(const struct path_state *st, enum quoll_cache_change change,
+                       const struct quoll_cache_node *node)
 {
     if (!st->sent_present || change == QUOLL_CACHE_REMOVED)
         return !st->sent_present && change == QUOLL_CACHE_REMOVED;
     return st->sent_hash == hash_bytes(node->data, node->data_len);
 }
 
-static void on_cache_change(quoll_cache *cache, enum quoll_cache_change change, const struct quoll_cache_node *node, void *data)
+static void on_cache_change(quoll_cache *cache, enum quoll_cache_change change,
+                            const struct quoll_cache_node *node, void *data)
 {
     struct sync *s = data;
 
@@ -375,15 +380,15 @@ static void plan_drop(struct sync *s)
     for (size_t i = s->first_op; i < s->plan.ops.len; i++)
         desired_mark(&s->desired, desired_need(&s->desired, s->plan.ops.items[i].path));
     plan_done(&s->plan);
-    s->plan = (struct plan){ 0 };
+    s->plan = (struct plan){0};
     s->batch = s->first_op = 0;
 }
 
 /* Takes what is dirty, and not on its way, into a new plan; what needs no write is settled. */
 static void plan_next(struct sync *s)
 {
-    struct plan_world w = { s, world_want, world_actual, world_children, world_conflict, all_synced(s) };
-    struct VEC(char *) paths = { 0 };
+    struct plan_world w = {s, world_want, world_actual, world_children, world_conflict, all_synced(s)};
+    struct VEC(char *) paths = {0};
 
     LIST_EACH_SAFE(it, &s->desired.dirty)
     {
@@ -439,8 +444,8 @@ static void batch_written(struct sync *s, size_t end)
     s->batch++;
 }
 
-/* A server with a smaller jute.maxbuffer drops the connection over a request that is too large for it: send less at a time,
- * and give up on a node that is too large alone. */
+/* A server with a smaller jute.maxbuffer drops the connection over a request that is too large for it: send
+ * less at a time, and give up on a node that is too large alone. */
 static void connection_lost(struct sync *s, size_t end)
 {
     s->limits.bytes = MAX(s->limits.bytes / 2, (size_t)BATCH_BYTES_MIN);
@@ -449,14 +454,16 @@ static void connection_lost(struct sync *s, size_t end)
     struct path_state *st = desired_get(&s->desired, s->plan.ops.items[s->first_op].path);
     if (!st || !st->data || ++st->lost < DESIRED_LOST_MAX)
         return;
-    problem(s, "%s is left out: the connection broke %d times over its %zu bytes (the server's jute.maxbuffer?)", st->path,
-            DESIRED_LOST_MAX, s->plan.ops.items[s->first_op].len);
+    problem(s,
+            "%s is left out: the connection broke %d times over its %zu bytes (the server's jute.maxbuffer?)",
+            st->path, DESIRED_LOST_MAX, s->plan.ops.items[s->first_op].len);
     s->stats.skipped_objects++;
 }
 
 static void batch_failed(struct sync *s, const struct quoll_result *res, size_t end)
 {
-    bool fence = res->result_count > 0 && (res->results[0].err == QUOLL_BAD_VERSION || res->results[0].err == QUOLL_NO_NODE);
+    bool fence = res->result_count > 0 &&
+                 (res->results[0].err == QUOLL_BAD_VERSION || res->results[0].err == QUOLL_NO_NODE);
 
     s->stats.write_errors++;
     for (size_t i = s->first_op; i < end; i++)
@@ -502,9 +509,13 @@ static void on_batch(quoll_client *c, const struct quoll_result *res, void *data
 
 static struct quoll_op client_op(const struct sync *s, const struct plan_op *op)
 {
-    static const enum quoll_op_type types[] = { QUOLL_OP_CREATE, QUOLL_OP_SET, QUOLL_OP_DELETE };
-    return (struct quoll_op){ .type = types[op->type], .path = absolute(s, op->path), .value = op->data, .len = op->len,
-                              .version = op->version, .mode = QUOLL_PERSISTENT };
+    static const enum quoll_op_type types[] = {QUOLL_OP_CREATE, QUOLL_OP_SET, QUOLL_OP_DELETE};
+    return (struct quoll_op){.type = types[op->type],
+                             .path = absolute(s, op->path),
+                             .value = op->data,
+                             .len = op->len,
+                             .version = op->version,
+                             .mode = QUOLL_PERSISTENT};
 }
 
 static void send_batch(struct sync *s)
@@ -535,11 +546,12 @@ static void send_batch(struct sync *s)
         s->in_flight_ref = f;
     } else {
         free(f);
-        batch_failed(s, &(struct quoll_result){ .err = rc }, end);
+        batch_failed(s, &(struct quoll_result){.err = rc}, end);
     }
 }
 
-/* Writes that the cache has not shown in time: somebody changed them at once, or it missed them. Look again. */
+/* Writes that the cache has not shown in time: somebody changed them at once, or it missed them. Look again.
+ */
 static void recheck_sent(struct sync *s, int64_t now)
 {
     LIST_EACH_SAFE(it, &s->desired.sent)
@@ -562,10 +574,10 @@ static void run(struct sync *s)
         wake_in(s, s->not_before_ms - now);
         return;
     }
-    /* What changed while a plan is carried out may contradict what is left of it: plan again. While changes are still being
-     * collected the plan goes on. */
-    if (s->plan.ops.len > 0 && (s->batch == s->plan.batch_ends.len ||
-                                (!list_empty(&s->desired.dirty) && s->collect_since_ms == 0)))
+    /* What changed while a plan is carried out may contradict what is left of it: plan again. While changes
+     * are still being collected the plan goes on. */
+    if (s->plan.ops.len > 0 &&
+        (s->batch == s->plan.batch_ends.len || (!list_empty(&s->desired.dirty) && s->collect_since_ms == 0)))
         plan_drop(s);
     if (s->plan.ops.len == 0 && s->collect_since_ms == 0) {
         recheck_sent(s, now);
@@ -608,7 +620,7 @@ static char **dup_strings(const char *const *v, size_t n)
 
 static void init_prefixes(struct sync *s, const struct sync_options *opt)
 {
-    static const char *const everything[] = { "" };
+    static const char *const everything[] = {""};
     bool all = opt->label_prefix_count == 0;
 
     s->convert.label_prefix_count = all ? 1 : opt->label_prefix_count;
@@ -650,20 +662,20 @@ int sync_open(uv_loop_t *loop, quoll_client *client, const struct sync_options *
     s->base_len = strlen(s->base);
     s->on_problem = opt->on_problem;
     s->data = opt->data;
-    s->handler = (struct kube_handler){ s, on_upsert, on_delete, on_kind_synced, on_source_problem };
+    s->handler = (struct kube_handler){s, on_upsert, on_delete, on_kind_synced, on_source_problem};
     s->retry_ms = RETRY_MIN_MS;
-    s->limits = (struct plan_limits){ BATCH_OPS_MAX, BATCH_BYTES_MAX };
+    s->limits = (struct plan_limits){BATCH_OPS_MAX, BATCH_BYTES_MAX};
     init_prefixes(s, opt);
     desired_init(&s->desired);
 
-    struct quoll_cache_handler h = { s, on_cache_change, on_cache_synced, on_cache_stale };
+    struct quoll_cache_handler h = {s, on_cache_change, on_cache_synced, on_cache_stale};
     if (quoll_cache_open(client, s->base, &h, &s->cache) != 0) {
         sync_free(s);
         return RC_INVAL;
     }
     uv_timer_init(loop, &s->timer);
     s->timer.data = s;
-    s->leader = leader_open(loop, client, s->base, &(struct leader_handler){ s, on_leader, on_source_problem });
+    s->leader = leader_open(loop, client, s->base, &(struct leader_handler){s, on_leader, on_source_problem});
     s->handles_open = 2;
     *ret = s;
     return 0;
