@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "server/server.h"
+#include "server_internal.h"
 
 /* ---- the table ---- */
 
@@ -389,7 +389,7 @@ static int split_line(const char *s, size_t n, struct wr *key, struct wr *value)
     return 0;
 }
 
-static int config_parse(struct server_config *cfg, const char *path, const char *text, size_t n, struct storage_error *err)
+int server_config_parse(struct server_config *cfg, const char *path, const char *text, size_t n, struct storage_error *err)
 {
     struct reader r = { text, text + n, 1 };
     struct wr logical = wr_init(0), key = wr_init(0), value = wr_init(0);
@@ -443,7 +443,7 @@ int server_config_read(struct server_config *cfg, const char *path, struct stora
         snprintf(err->text, sizeof(err->text), "%s: %s", path, errno ? strerror(errno) : rc_str(rc));
         return rc;
     }
-    rc = config_parse(cfg, path, (const char *)text, n, err);
+    rc = server_config_parse(cfg, path, (const char *)text, n, err);
     if (rc == 0)
         rc = config_check(cfg, path, err);
     free(cfg->config_text);

@@ -230,7 +230,7 @@ static bool may_stop(struct round *r)
         r->stop_ms = now;
     if (!inbox_empty(&s->inbox))
         return false;
-    if (core_outstanding(s->core) == 0)
+    if (core_outstanding(s->core) == 0 || atomic_load(&s->dead))
         return true;
     if (now - r->stop_ms < STOP_TIMEOUT_MS)
         return false;

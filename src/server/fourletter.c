@@ -110,6 +110,7 @@ void figures_collect(struct server *s, struct figures *f)
     f->uptime = clock_mono_ms() - s->started_ms;
     f->zxid = tree_last_zxid(s->tree); /* ours is the only thread that changes it */
     f->global_sessions = (int64_t)core_live_sessions(s->core);
+    f->digest_mismatches_count = (int64_t)core_digest_mismatches(s->core);
     tree_stats(s->tree, &tree);
     f->znode_count = (int64_t)tree.nodes;
     f->ephemerals_count = (int64_t)tree.ephemerals;

@@ -73,7 +73,8 @@ static void *logger_main(void *arg)
         pthread_mutex_unlock(&l->mutex);
         if (l->current.entries.len == 0)
             return NULL;
-        logger_commit(s);
+        if (!atomic_load(&s->dead)) /* a later sync that works would prove nothing about what failed before */
+            logger_commit(s);
         l->current.entries.len = 0;
         wr_reset(&l->current.bytes);
     }

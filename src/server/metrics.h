@@ -103,6 +103,7 @@ void stats_catch_up(struct thread_stats *st, uint32_t generation);
     X(open_file_descriptor_count, "Open file descriptors")                                                   \
     X(max_file_descriptor_count, "Limit of open file descriptors")                                           \
     X(uptime, "Milliseconds since the server serves")                                                        \
+    X(digest_mismatches_count, "Applied transactions whose digest was not the one written with them: a bug") \
     X(last_client_response_size, "Bytes of the last reply; -1: none yet")                                    \
     X(max_client_response_size, "Bytes of the largest reply; -1: none yet")                                  \
     X(min_client_response_size, "Bytes of the smallest reply; -1: none yet")

@@ -18,6 +18,7 @@ enum { NET_THREADS_MAX = 64, BACKLOG_DEFAULT = 1024 };
 
 void server_fatal(struct server *s, const char *text)
 {
+    atomic_store(&s->dead, true);
     if (s->fatal) {
         s->fatal(s->fatal_data, text);
         return;

@@ -270,7 +270,8 @@ struct server {
     struct thread_stats core_stats;
     _Atomic int stop;              /* enum stop_phase */
     _Atomic uint32_t quiet_nets;
-    _Atomic bool serving, core_gone;
+    _Atomic bool serving;
+    _Atomic bool dead;             /* server_fatal was called: nothing is committed any more */
     _Atomic int64_t applied_zxid;  /* after the last core_apply: what ConnectRequests are compared with */
     _Atomic int64_t outstanding;   /* writes under way, all connections */
     _Atomic int64_t connections;
@@ -290,7 +291,8 @@ static inline uint32_t reader_snapshot(const struct server *s)
     return s->net_count;
 }
 
-/* The server cannot go on. Does not return unless the handler of server_on_fatal does. Any thread. */
+/* The server cannot go on. Does not return unless the handler of server_on_fatal does; then nothing is committed or answered any more. Any
+ * thread. */
 void server_fatal(struct server *s, const char *text);
 
 /* net.c */
@@ -327,6 +329,9 @@ void snapper_stop(struct server *s);
 /* corethread.c */
 void *core_main(void *server);
 void core_fire(void *net, struct watcher *w, enum zk_event_type type, struct jstr path, int64_t zxid);
+
+/* config.c: server_config_read without the file. */
+int server_config_parse(struct server_config *cfg, const char *path, const char *text, size_t n, struct storage_error *err);
 
 /* fourletter.c. X(word): in the order of the reference's list. */
 #define FOUR_LETTER_WORDS(X)                                                                                 \

@@ -285,6 +285,28 @@ def test_expiry_of_a_killed_client(zk, server, base):
     assert 0.5 < time.monotonic() - start < 10  # 2 s, pinged at most 2/3 of that ago
 
 
+def test_silent_session_expires_and_its_connection_closes(server):
+    start = time.monotonic()
+    silent = rawzk.RawClient(server.port, timeout_ms=400)
+    assert silent.timeout_ms == 400
+    with pytest.raises(ConnectionError):
+        silent.receive()
+    assert 0.4 <= time.monotonic() - start < WAIT_S
+    again = rawzk.RawClient(server.port, session=silent.session, passwd=silent.passwd)
+    assert (again.session, again.timeout_ms) == (0, 0)
+
+
+def test_reads_keep_a_session_alive(server):
+    """Ten times the session's timeout, with nothing but reads."""
+    reader = rawzk.RawClient(server.port, timeout_ms=400)
+    end, xid = time.monotonic() + 4, 0
+    while time.monotonic() < end:
+        xid += 1
+        assert reader.call(rawzk.with_watch(xid, rawzk.EXISTS, "/"))[2] == 0
+        time.sleep(0.05)  # a slow client
+    reader.close()
+
+
 def test_expired_session_is_told(connect, server):
     lost = connect(timeout=1)
     states = Events()

@@ -2,6 +2,8 @@
 #include "unit.h"
 
 #include <netinet/in.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -356,11 +358,82 @@ static void test_second_server(void **state)
     server_config_free(&cfg);
 }
 
+/* ---- a disk that fails ---- */
+
+static _Atomic bool disk_broken;
+static int (*true_sync)(struct vfs_file *f);
+
+static int broken_sync(struct vfs_file *f)
+{
+    return atomic_load(&disk_broken) ? RC_IO : true_sync(f);
+}
+
+static _Atomic int fatal_calls;
+
+static void on_fatal(void *data, const char *text)
+{
+    assert_non_null(strstr(text, "log"));
+    atomic_fetch_add(&fatal_calls, 1);
+}
+
+/* A failed sync is told once, and what it should have made durable is never answered, even when later syncs would work. */
+static void test_failed_sync(void **state)
+{
+    struct vfs vfs = *vfs_posix();
+    struct server_config cfg;
+    struct server *own, *shared = server;
+    struct storage_error err;
+    struct wr w = wr_init(0), got = wr_init(0);
+    char *own_dir = x_asprintf("%s/broken", dir);
+
+    true_sync = vfs.sync;
+    vfs.sync = broken_sync;
+    server_config_init(&cfg);
+    cfg.vfs = &vfs;
+    cfg.client_addr = x_strdup("127.0.0.1");
+    assert_int_equal(server_config_set(&cfg, "dataDir", own_dir, &err), 0);
+    assert_int_equal(server_config_set(&cfg, "clientPort", "0", &err), 0);
+    assert_int_equal(server_start(&cfg, &own, &err), 0);
+    server_on_fatal(own, on_fatal, NULL);
+    server = own;
+    int fd = dial();
+    put_connect(&w, 0, false);
+    put_create(&w, 1, "/before");
+    send_all(fd, w.p, w.n);
+    for (uint8_t byte[1]; got.n < 41 + 4 + 16 + 4 + 7;) {
+        assert_int_equal(recv(fd, byte, 1, 0), 1);
+        wr_bytes(&got, byte, 1);
+    }
+    atomic_store(&disk_broken, true);
+    wr_reset(&w);
+    put_create(&w, 2, "/never");
+    send_all(fd, w.p, w.n);
+    while (atomic_load(&fatal_calls) == 0)
+        sched_yield();
+    atomic_store(&disk_broken, false);
+    wr_reset(&w);
+    wr_reset(&got);
+    put_create(&w, 3, "/later");
+    send_all(fd, w.p, w.n);
+    barrier();
+    server_stop(own);
+    server = shared;
+    receive_all(fd, &got);
+    assert_int_equal(got.n, 0);
+    assert_int_equal(atomic_load(&fatal_calls), 1);
+    close(fd);
+    server_config_free(&cfg);
+    wr_free(&w);
+    wr_free(&got);
+    free(own_dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cut), cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_words),        cmocka_unit_test(test_second_server),
+        cmocka_unit_test(test_failed_sync),
     };
 
     return cmocka_run_group_tests(tests, start, stop);
