@@ -480,7 +480,9 @@ static const char **sorted_keys(const struct strmap *m)
     const char **keys = x_calloc(m->len + 1, sizeof(*keys));
     size_t n = 0;
     STRMAP_EACH(slot, m)
-    keys[n++] = slot->key;
+    {
+        keys[n++] = slot->key;
+    }
     qsort(keys, n, sizeof(*keys), str_cmp);
     return keys;
 }

@@ -94,7 +94,9 @@ void desired_mark(struct desired *d, struct path_state *st)
 void desired_mark_all(struct desired *d)
 {
     STRMAP_EACH(slot, &d->states)
-    desired_mark(d, slot->value);
+    {
+        desired_mark(d, slot->value);
+    }
 }
 
 void desired_settle(struct desired *d, struct path_state *st)

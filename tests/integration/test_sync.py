@@ -4,6 +4,7 @@ import json
 import pathlib
 import signal
 import subprocess
+import threading
 
 import pytest
 from kazoo.client import KazooClient
@@ -271,6 +272,34 @@ def test_second_writer_takes_over(zk, start):
         assert s["epoch"] == 2 and s["writes"] == 1, "only the one thing that is new"
         after = tree(zk)
         assert after.pop("shop/web") and after == before
+
+
+def test_killed_again_and_again_withdraws_nothing(zk, start):
+    """Writers that are killed at any moment, most of them before they know everything: readers never miss a node."""
+    with start() as w:
+        w.feed().in_step()
+    full = set(tree(zk))
+    gone, rounds, stop = [], [], threading.Event()
+
+    def read():
+        while not stop.is_set():
+            gone.extend(p for p in full if not zk.exists(f"{BASE}/{p}"))
+            rounds.append(1)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        for part in [["Namespace"], ["Service", "EndpointSlice"], list(KINDS)]:
+            w = start().feed(part)
+            eventually(lambda: w.ask("stats")["leading"], 30, "leadership")
+            w.tell("upsert", kind="Service", object=service(f"new-{len(part)}", clusterIP="10.96.9.9"))
+            eventually(lambda: zk.exists(f"{BASE}/shop/new-{len(part)}"), what="a sign of life")
+            w.kill9()
+    finally:
+        stop.set()
+        reader.join(timeout=60)
+    assert not gone and len(rounds) > 10
+    assert full <= set(tree(zk))
 
 
 def test_deposed_writer_cannot_write(zk, start):
