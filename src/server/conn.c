@@ -3,7 +3,7 @@
  * Order      A connection's replies leave in the order of its requests. A write goes to the core thread at once, as long as everything before it
  *            is a write or was executed; a read behind an unfinished write of the same connection blocks the connection: its bytes stay
  *            where they are until the replies are in. So a read never sees an own later write, and nothing is queued twice.
- * Memory     An idle connection holds no buffers. What arrives is executed in the net thread's read buffer; only an incomplete frame or a
+ * Memory     An idle connection holds no buffers (the net thread's sweep takes its output buffer). What arrives is executed in the net thread's read buffer; only an incomplete frame or a
  *            blocked rest is copied.
  * Limits     jute.maxbuffer before anything is allocated; writes under way per connection by number and bytes and over all by
  *            globalOutstandingLimit; unsent output (a client that does not read is not served; one that gets too many events is closed).
@@ -551,7 +551,7 @@ void conn_deliver(struct net *n, const struct outbox_item *it, const uint8_t *by
 /* All is sent. */
 static void conn_flushed(struct net *n, struct conn *c)
 {
-    if (c->out.cap > 4096)
+    if (c->out.cap > CONN_OUT_KEPT)
         wr_free(&c->out);
     wr_reset(&c->out);
     c->out_sent = 0;

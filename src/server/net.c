@@ -235,7 +235,7 @@ static void net_reap(struct net *n)
     n->dying.len = 0;
 }
 
-/* Closes what has waited too long: for a session, for the peer to read the last reply, or for its end. */
+/* Closes what has waited too long: for a session, for the peer to read the last reply, or for its end. Frees the buffers of the idle. */
 static void net_sweep(struct net *n)
 {
     int64_t now = n->now_us / 1000;
@@ -247,6 +247,8 @@ static void net_sweep(struct net *n)
 
         if (!c)
             continue;
+        if (c->out.n == 0 && c->out.cap > 0 && now - atomic_load_explicit(&c->stats.last_response_ms, RELAXED) > SWEEP_MS)
+            wr_free(&c->out);
         if (c->state == CONN_LINGER && age >= LINGER_MS) {
             conn_close(n, c, NULL);
         } else if (c->state == CONN_CLOSING && age >= n->s->cfg->sessionless_timeout_ms) {

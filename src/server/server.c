@@ -81,6 +81,7 @@ static struct storage_config storage_of(const struct server_config *cfg)
         .trust_empty = cfg->trust_empty,
         .compression = cfg->snapshot_compression ? cfg->snapshot_compression : "",
         .no_last_zxid_section = !cfg->last_zxid_section,
+        .max_record = (uint32_t)MAX(INT64_C(64) << 20, (int64_t)cfg->max_buffer + cfg->extra_size + 4096), /* all that the core lets pass */
         .tree = { .extended_types = cfg->extended_types, .no_digest = !cfg->digest_enabled, .skip_acl = cfg->skip_acl },
     };
 }

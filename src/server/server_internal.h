@@ -32,6 +32,7 @@ enum {
     NET_RBUF = 1 << 20,             /* read from all sockets in one turn */
     CONN_OUT_SOFT = 1 << 20,        /* with more unsent, a client's requests wait */
     CONN_OUT_HARD = 32 << 20,       /* with more unsent, a client that still gets events is closed */
+    CONN_OUT_KEPT = 256 << 10,      /* a larger output buffer is freed once it is sent; a smaller one when the connection is idle */
     CONN_OUTSTANDING_MAX = 1000,    /* writes under way per connection */
     CONN_OUTSTANDING_BYTES = 8 << 20,
     LINGER_MS = 1000,               /* how long a closed connection's peer has to close its side */
