@@ -34,8 +34,12 @@ class ControlPlane:
         self.kubectl("apply", "-f", "-", stdin=text)
 
     def pod(self, ns, app, index, ip, ready=True):
-        """Creates a pod and sets its status as a kubelet would; none ever runs."""
+        """Creates a pod, and its node since the slices name it, and sets its status as a kubelet would; none ever runs."""
         self.apply(f"""
+apiVersion: v1
+kind: Node
+metadata: {{name: node-{index}}}
+---
 apiVersion: v1
 kind: Pod
 metadata: {{name: {app}-{index}, namespace: {ns}, labels: {{app: {app}}}}}

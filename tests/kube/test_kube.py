@@ -12,7 +12,7 @@ def up(build_dir, control_plane):
 
 def test_a_service_from_kubectl_to_dig_and_back(up, control_plane, build_dir):
     cp, port = control_plane, up.dns_port
-    assert dig(port, "kubernetes.default.svc.cluster.local") == ["10.96.0.1"]
+    eventually(lambda: dig(port, "kubernetes.default.svc.cluster.local") == ["10.96.0.1"], what="the API server's own service")
 
     cp.apply("""
 apiVersion: v1
@@ -60,5 +60,7 @@ spec: {clusterIP: None, selector: {app: db}, ports: [{name: pg, port: 5432}]}
     cp.kubectl("delete", "service", "web", "-n", "shop")
     eventually(lambda: rcode(port, "web.shop.svc.cluster.local") == "NXDOMAIN", what="the deleted service is gone")
     assert dig(port, "db.shop.svc.cluster.local") == all_db
+    # No kubelet confirms the end of a pod here, so a namespace with pods would stay.
+    cp.kubectl("delete", "pods", "--all", "-n", "shop", "--force", "--grace-period=0")
     cp.kubectl("delete", "namespace", "shop", "--wait=false")
     eventually(lambda: rcode(port, "shop.svc.cluster.local") == "NXDOMAIN", timeout=60, what="the namespace is gone")
