@@ -28,7 +28,7 @@ def classes(tmp_path_factory):
 
 
 def test_curator(build_dir, classes):
-    with QuollServer(build_dir, args=["--http-listen", "off"]) as server:
+    with QuollServer(build_dir) as server:
         done = subprocess.run(["java", "-Xmx256m", "-cp", classes, "CuratorSession", server.address], capture_output=True, text=True,
                               timeout=240, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
