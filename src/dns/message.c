@@ -149,9 +149,9 @@ static uint32_t unpack_ttl(const struct unpack *u)
     if (!ok || (u->head.flags & DNS_F_TC))
         return 0;
     if (u->head.counts[0] > 0 && u->head.rcode == DNS_NOERROR && !u->has_soa)
-        return MIN(u->ttl_min, TTL_CACHE_MAX);
+        return MIN(u->ttl_min, (uint32_t)TTL_CACHE_MAX);
     /* Without an SOA a denial says nothing about how long it holds. */
-    return u->has_soa ? MIN(MIN(u->negative_ttl, u->ttl_min), NEGATIVE_TTL_MAX) : 0;
+    return u->has_soa ? MIN(MIN(u->negative_ttl, u->ttl_min), (uint32_t)NEGATIVE_TTL_MAX) : 0;
 }
 
 int dns_msg_parse(const uint8_t *p, size_t n, uint16_t id, const struct dname *lower_name, uint16_t type,

@@ -256,7 +256,7 @@ static enum look put_srv_cluster(struct answer *a, const struct selection *s)
         return LOOK_NODATA;
     for (size_t i = 0; i < svc->port_count; i++)
         if (selection_port_matches(s, svc->ports[i].name, svc->ports[i].proto) &&
-            !put_srv_one(a, &target, (uint16_t)MAX(100 / share, 1), svc->ports[i].port))
+            !put_srv_one(a, &target, (uint16_t)MAX(100 / share, (size_t)1), svc->ports[i].port))
             return LOOK_DATA;
     for (size_t i = 0; i < svc->cluster_ip_count; i++)
         if (!put_address(a, &target, &svc->cluster_ips[i], SECTION_ADDITIONAL))
@@ -320,7 +320,7 @@ static enum look put_srv_endpoints(struct answer *a, const struct selection *s)
         return LOOK_NODATA;
     seen_start(&a->c->seen, share);
     for (size_t i = 0; i < s->ep_count; i++)
-        if (!put_srv_endpoint(a, s, &s->eps[i], (uint16_t)MAX(100 / share, 1)))
+        if (!put_srv_endpoint(a, s, &s->eps[i], (uint16_t)MAX(100 / share, (size_t)1)))
             return LOOK_DATA;
     put_srv_additional(a, s);
     return LOOK_DATA;
@@ -486,7 +486,7 @@ void put_soa(struct answer *a, int section)
     (void)(name_push(&rname, buf_str("hostmaster")) && name_end(&rname, suffix, len));
 
     size_t mark = w->n;
-    size_t at = rr_start(a, &owner, DNS_T_SOA, MIN(c->ttl_s, SOA_TTL_MAX));
+    size_t at = rr_start(a, &owner, DNS_T_SOA, MIN(c->ttl_s, (uint32_t)SOA_TTL_MAX));
 
     dw_name(w, mname.wire, true);
     dw_name(w, rname.wire, true);

@@ -90,7 +90,7 @@ static void again_later(struct leader *l)
         return;
     l->busy = true;
     uv_timer_start(&l->timer, on_timer, l->retry_ms, 0);
-    l->retry_ms = MIN(l->retry_ms * 2, RETRY_MAX_MS);
+    l->retry_ms = MIN(l->retry_ms * 2, (uint32_t)RETRY_MAX_MS);
 }
 
 static void failed(struct leader *l, const char *what, int err)

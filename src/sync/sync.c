@@ -120,7 +120,7 @@ static void touch(struct sync *s)
 static void back_off(struct sync *s)
 {
     s->not_before_ms = clock_mono_ms() + s->retry_ms;
-    s->retry_ms = MIN(s->retry_ms * 2, RETRY_MAX_MS);
+    s->retry_ms = MIN(s->retry_ms * 2, (uint32_t)RETRY_MAX_MS);
     touch(s);
 }
 

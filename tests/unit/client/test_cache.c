@@ -6,7 +6,7 @@ static quoll_cache *cache;
 
 static void on_change(quoll_cache *k, enum quoll_cache_change change, const struct quoll_cache_node *n, void *data)
 {
-    tell("%c%s:%.*s", "+*-"[change], n->path, (int)MIN(n->data_len, 8), (const char *)n->data);
+    tell("%c%s:%.*s", "+*-"[change], n->path, (int)MIN(n->data_len, (size_t)8), (const char *)n->data);
 }
 
 static void on_synced(quoll_cache *k, void *data)

@@ -13,11 +13,24 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/param.h> /* MIN, MAX */
+#include <sys/param.h> /* its MIN and MAX, which other headers bring in too, evaluate an argument twice: replaced below */
 
 #include "base/rc.h"
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
+#undef MIN
+#undef MAX
+/* A number of its own in each use, so that one may stand inside another. */
+#define BASE_PASTE_(a, b) a##b
+#define BASE_PASTE(a, b) BASE_PASTE_(a, b)
+#define BASE_PICK(op, a, b, n)                                                                               \
+    ({                                                                                                       \
+        __typeof__(a) BASE_PASTE(pick_a_, n) = (a);                                                          \
+        __typeof__(b) BASE_PASTE(pick_b_, n) = (b);                                                          \
+        BASE_PASTE(pick_a_, n) op BASE_PASTE(pick_b_, n) ? BASE_PASTE(pick_a_, n) : BASE_PASTE(pick_b_, n);  \
+    })
+#define MIN(a, b) BASE_PICK(<, a, b, __COUNTER__)
+#define MAX(a, b) BASE_PICK(>, a, b, __COUNTER__)
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
