@@ -10,7 +10,9 @@ PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 
 .PHONY: run test build unit sanitize tsan integration test-kube bench fuzz lint format install clean deps
 
-run: build
+run:
+	@scripts/deps run
+	@$(MAKE) --no-print-directory build
 	@exec $(BUILD)/quoll up --data $(DATA) --manifests $(MANIFESTS)
 
 test:

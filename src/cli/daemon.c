@@ -318,10 +318,10 @@ static void banner(struct daemon *d, unsigned which)
         printf("Try:\n");
         printf("  dig @127.0.0.1 -p %d %s.svc.%s +short\n", d->parts.dns_port, name, zone);
         if (zk_port == 2181) {
-            printf("  quoll resolve %s\n  quoll services\n", name);
+            printf("  %s resolve %s\n  %s services\n", program_path, name, program_path);
         } else {
-            printf("  quoll resolve %s --zk 127.0.0.1:%d\n", name, zk_port);
-            printf("  quoll services --zk 127.0.0.1:%d\n", zk_port);
+            printf("  %s resolve %s --zk 127.0.0.1:%d\n", program_path, name, zk_port);
+            printf("  %s services --zk 127.0.0.1:%d\n", program_path, zk_port);
         }
     }
     printf("Ctrl-C stops it.\n");

@@ -11,6 +11,7 @@
 
 #include "base/str.h"
 
+const char *program_path = "quoll";
 static const char *program_command = "";
 static char *config_path;
 

@@ -33,6 +33,8 @@ int main(int argc, char **argv)
 {
     (void)setlocale(LC_CTYPE, ""); /* without it the C locale stands, which is fine */
     signal(SIGPIPE, SIG_IGN);
+    if (argc > 0)
+        program_path = argv[0];
     if (argc < 2) {
         usage(stderr);
         return EXIT_USAGE;
