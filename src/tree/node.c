@@ -159,7 +159,7 @@ struct jbuf znode_data(const struct znode *n)
         return (struct jbuf){ NULL, 0 };
     const char *p = n->tail + n->name_len;
     if (n->flags & NODE_DATA_OUT)
-        memcpy(&p, p, sizeof(char *));
+        memcpy(&p, n->tail + n->name_len, sizeof(p)); /* the data is elsewhere; its address stands here */
     return (struct jbuf){ (const uint8_t *)p, n->data_len };
 }
 

@@ -29,8 +29,13 @@
         __typeof__(b) BASE_PASTE(pick_b_, n) = (b);                                                          \
         BASE_PASTE(pick_a_, n) op BASE_PASTE(pick_b_, n) ? BASE_PASTE(pick_a_, n) : BASE_PASTE(pick_b_, n);  \
     })
+#ifndef __cppcheck__ /* which does not read statement expressions */
 #define MIN(a, b) BASE_PICK(<, a, b, __COUNTER__)
 #define MAX(a, b) BASE_PICK(>, a, b, __COUNTER__)
+#else
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+#endif
 #define CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 #define LIKELY(x) __builtin_expect(!!(x), 1)
