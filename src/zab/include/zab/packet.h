@@ -64,6 +64,12 @@ void qpacket_end(struct wr *w, size_t at, const struct jids *auth);
 
 /* What the data holds. Readers: RC_MALFORMED when it is too short or null where that is not legal; longer data is accepted. */
 
+/* A cursor over data; null reads as empty. */
+static inline struct rd qp_data_rd(struct jbuf data)
+{
+    return rd_init(data.p ? data.p : (const uint8_t *)"", (size_t)data.n);
+}
+
 /* FOLLOWERINFO, OBSERVERINFO. Read by length: 8 bytes give the sid, 12 the protocol version, 20 the version of the learner's configuration;
  * what is missing is 0 (protocol version: 1). Null data: an anonymous learner. */
 struct learner_info {
@@ -100,15 +106,11 @@ void revalidate_request_packet(struct wr *w, int64_t session_id, int32_t timeout
 void revalidate_reply_packet(struct wr *w, int64_t session_id, bool valid);
 
 /* PING to the leader: sessions heard from since the last one. Never null, since the reference's leader would fall over it. Read with
- * ping_sessions_next until it returns false; a torn last entry is RC_MALFORMED in r.rc. */
+ * qp_data_rd and ping_sessions_next until that returns false; a torn last entry is RC_MALFORMED in r.rc. */
 struct ping_session {
     int64_t session_id;
     int32_t timeout_ms;
 };
-static inline struct rd ping_sessions_rd(struct jbuf data)
-{
-    return rd_init(data.p, (size_t)data.n);
-}
 bool ping_sessions_next(struct rd *r, struct ping_session *ret);
 void ping_reply_packet(struct wr *w, int64_t zxid, const struct ping_session *sessions, size_t count);
 
@@ -135,7 +137,8 @@ struct hello {
     struct hello_addr addrs[HELLO_ADDRS_MAX]; /* wildcard addresses are left out: none means "use the configured one" */
     size_t addrs_len;
 };
-/* RC_SHORT as above; RC_UNSUPPORTED: another version; RC_TOOBIG, RC_MALFORMED: bad length, bad address, more than HELLO_ADDRS_MAX. */
+/* RC_SHORT as above; RC_UNSUPPORTED: another version; RC_TOOBIG, RC_MALFORMED: bad length, bad address, more than HELLO_ADDRS_MAX, a
+ * negative sid. */
 int hello_decode(const uint8_t *in, size_t len, struct hello *ret, size_t *ret_used);
 /* To be sent in one write: the reference reads the address with one call and takes what it got for all. V1 writes the first address only. */
 void hello_encode(struct wr *w, const struct hello *h);
