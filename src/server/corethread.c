@@ -119,9 +119,14 @@ static void apply_some(struct round *r)
 
     treelock_write_lock(s->lock);
     int64_t start = clock_mono_us();
-    core_apply(s->core, APPLY_BATCH);
-    size_t count = core_effects(s->core, &fx);
-    route_to_nets(r, fx, count);
+    size_t count = 0;
+    /* One by one: a transaction's events are in the outboxes already, and the replies to earlier ones go before them. */
+    for (uint32_t n = 0; n < APPLY_BATCH && core_has_committed(s->core); n++) {
+        size_t routed = count;
+        core_apply(s->core, 1);
+        count = core_effects(s->core, &fx);
+        route_to_nets(r, fx + routed, count - routed);
+    }
     int64_t after = tree_last_zxid(s->tree);
     for (uint32_t i = 0; i < s->net_count; i++) /* events went there directly */
         if (s->nets[i].outbox.items.len > 0)

@@ -238,6 +238,21 @@ def test_event_precedes_the_reply_that_shows_it(server, connect, base):
         raw.close()
 
 
+def test_events_and_replies_in_the_order_of_their_zxids(server, zk, base):
+    """Writes that are committed together: the event of a later one does not overtake the reply to an earlier one."""
+    zk.create(f"{base}/n", b"")
+    c = rawzk.RawClient(server.port)
+    watch = rawzk.string(f"{base}/n") + struct.pack(">i", 0)
+    assert c.call(rawzk.request(1, 106, watch))[2] == 0
+    for burst in range(10):
+        c.send(b"".join(rawzk.set_data(10 + i, f"{base}/n", b"") for i in range(50)))
+        got = [c.reply()[:2] for _ in range(100)]
+        zxids = [zxid for _, zxid in got]
+        assert [xid for xid, _ in got] == [x for i in range(50) for x in (-1, 10 + i)], burst
+        assert zxids == sorted(zxids)
+    c.close()
+
+
 def test_watch_recipes(zk, base):
     data, children = Events(), Events()
     DataWatch(zk, f"{base}/d", lambda value, stat: data(value))
