@@ -79,6 +79,7 @@ static void metrics_sync(const struct parts *p, struct wr *w)
         { "quoll_sync_services", "gauge", "Services wanted in the registry.", (double)s.wanted_services },
         { "quoll_sync_endpointslices", "gauge", "EndpointSlices wanted in the registry.", (double)s.wanted_slices },
         { "quoll_sync_namespaces", "gauge", "Namespaces wanted in the registry.", (double)s.wanted_namespaces },
+        { "quoll_sync_pods", "gauge", "Pods wanted in the registry.", (double)s.wanted_pods },
         { "quoll_sync_writes_total", "counter", "Znodes written or removed.", (double)s.writes },
         { "quoll_sync_batches_total", "counter", "Multi requests sent.", (double)s.batches },
         { "quoll_sync_write_errors_total", "counter", "Multi requests that failed.", (double)s.write_errors },
@@ -106,6 +107,7 @@ static void metrics_discovery(const struct parts *p, struct wr *w)
     int64_t stale = table_stale_ms(p->table);
     const struct metric m[] = {
         { "quoll_table_services", "gauge", "Services in the in-memory table.", (double)table_service_count(p->table) },
+        { "quoll_table_pods", "gauge", "Pods in the in-memory table.", (double)table_pod_count(p->table) },
         { "quoll_table_synced", "gauge", "1 once the table has been complete.", table_synced(p->table) },
         { "quoll_table_stale_seconds", "gauge", "How long the table may have been behind; -1 if never complete.",
           stale < 0 ? -1 : (double)stale / 1000 },

@@ -35,6 +35,7 @@ struct flag {
     const char *help; /* wrapped by the printer */
     void *dest;
     int64_t min, max; /* FLAG_INT */
+    const char *implied; /* FLAG_TEXT: the value of --name alone, at the end or before another flag; NULL: it needs one */
 };
 
 struct command {

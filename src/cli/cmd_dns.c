@@ -2,7 +2,7 @@
 #include "daemon.h"
 #include "zk.h"
 
-static const struct flag *const groups[] = { dns_flags, registry_flags, zk_flags, http_flags, log_flags, NULL };
+static const struct flag *const groups[] = { dns_flags, pods_flags, registry_flags, zk_flags, http_flags, log_flags, NULL };
 
 static int run(int argc, char **argv)
 {

@@ -1,7 +1,7 @@
 /* cmd_up.c - quoll up: all of it in one process. */
 #include "daemon.h"
 
-static const struct flag *const groups[] = { server_flags, sync_flags, dns_flags, registry_flags, http_flags, log_flags, NULL };
+static const struct flag *const groups[] = { server_flags, sync_flags, dns_flags, pods_flags, registry_flags, http_flags, log_flags, NULL };
 
 static int run(int argc, char **argv)
 {

@@ -58,8 +58,16 @@ const struct flag dns_flags[] = {
     { "namespace", 0, FLAG_LIST, "NAME", "answer for this namespace only; repeats (default: all)", &O.namespaces, 0, 0 },
     { "forward", 0, FLAG_LIST, "ADDR[:PORT]", "send other names to this DNS server; repeats (default: other names are refused)",
       &O.forward, 0, 0 },
-    { "pods-insecure", 0, FLAG_BOOL, NULL, "answer 10-0-0-1.NAMESPACE.pod names with the address in the name", &O.pods_insecure, 0,
-      0 },
+    { "ignore-empty", 0, FLAG_BOOL, NULL, "a service without a ready endpoint does not exist, even if it has a cluster IP",
+      &O.ignore_empty, 0, 0 },
+    { 0 },
+};
+/* One meaning for the writer and the reader of the registry, so that a shared configuration fits both. */
+const struct flag pods_flags[] = {
+    { "pods", 0, FLAG_TEXT, "MODE",
+      "10-0-0-1.NAMESPACE.pod names: \"disabled\" (default), \"insecure\": answered with the address in the name, \"verified\": if "
+      "a Pod there has it, for which sync stores Pods in the registry; --pods alone is verified",
+      &O.pods, 0, 0, "verified" },
     { 0 },
 };
 const struct flag http_flags[] = {
@@ -199,6 +207,23 @@ static int start_client(struct daemon *d)
 
 /* ---- sync ---- */
 
+static enum dns_pods pods_mode(void)
+{
+    enum dns_pods mode = DNS_PODS_DISABLED;
+    for (int i = 0; O.pods && dns_pods_names[i]; i++)
+        if (strcmp(O.pods, dns_pods_names[i]) == 0)
+            mode = (enum dns_pods)i;
+    return mode;
+}
+
+/* Before anything is started: a wrong word must not leave a half-made data directory behind. */
+static int check_pods(void)
+{
+    if (!O.pods || strcmp(O.pods, dns_pods_names[pods_mode()]) == 0)
+        return EXIT_OK;
+    return complain(EXIT_USAGE, "--pods: %s is not one of disabled, insecure, verified", O.pods);
+}
+
 static bool have_api(void)
 {
     return O.kubeconfig || getenv("KUBECONFIG") || getenv("KUBERNETES_SERVICE_HOST");
@@ -212,7 +237,8 @@ static int start_sync(struct daemon *d, bool required)
     }
     if (O.manifests && O.kubeconfig)
         return complain(EXIT_USAGE, "--manifests and --kubeconfig: one source at a time");
-    struct sync_options opt = { .root = O.root, .cluster = O.cluster };
+    bool pods = pods_mode() == DNS_PODS_VERIFIED;
+    struct sync_options opt = { .root = O.root, .cluster = O.cluster, .pods = pods };
     int rc = sync_open(&d->loop, d->parts.client, &opt, &d->parts.sync);
     if (rc < 0)
         return complain(EXIT_FAILED, "sync: %s", rc_str(rc));
@@ -220,7 +246,7 @@ static int start_sync(struct daemon *d, bool required)
     if (O.manifests) {
         rc = kube_manifests_open(&d->loop, O.manifests, sync_handler(d->parts.sync), &d->parts.source, &error);
     } else {
-        struct kube_api_options api = { .kubeconfig = O.kubeconfig, .context = O.context };
+        struct kube_api_options api = { .kubeconfig = O.kubeconfig, .context = O.context, .pods = pods };
         rc = kube_api_open(&d->loop, &api, sync_handler(d->parts.sync), &d->parts.source, &error);
     }
     if (rc < 0) {
@@ -247,7 +273,8 @@ static int start_dns(struct daemon *d)
         .ttl_s = (uint32_t)O.ttl_s,
         .namespaces = (const char *const *)O.namespaces.items,
         .namespace_count = O.namespaces.len,
-        .pods_insecure = O.pods_insecure,
+        .pods = pods_mode(),
+        .ignore_empty = O.ignore_empty,
         .forward = (const char *const *)O.forward.items,
         .forward_count = O.forward.len,
     };
@@ -382,8 +409,8 @@ static void stop_all(struct daemon *d)
 
 static int start_all(struct daemon *d, unsigned which)
 {
-    int code = EXIT_OK;
-    if (which & PART_SERVER)
+    int code = check_pods();
+    if (code == EXIT_OK && which & PART_SERVER)
         code = start_server(d);
     if (code == EXIT_OK && which & (PART_SYNC | PART_DISCOVERY)) {
         if (which & PART_SERVER)

@@ -21,14 +21,16 @@ struct daemon_options {
     /* dns */
     struct strs dns_listen, zones, namespaces, forward;
     int64_t ttl_s;
-    bool pods_insecure;
+    bool ignore_empty;
+    /* sync and dns */
+    char *pods; /* a name of enum dns_pods; NULL: disabled */
     /* admin */
     char *http_listen;
     bool http_required; /* a port already taken is an error even when --http-listen was not given */
 };
 extern struct daemon_options daemon_options;
 
-extern const struct flag server_flags[], sync_flags[], registry_flags[], dns_flags[], http_flags[];
+extern const struct flag server_flags[], sync_flags[], registry_flags[], pods_flags[], dns_flags[], http_flags[];
 
 /* Starts the parts, prints what is listening, runs until SIGINT or SIGTERM, stops in order. An exit code. */
 int daemon_run(unsigned parts);

@@ -255,6 +255,8 @@ static int flags_from_argv(const struct command *cmd, int argc, char **argv, boo
             break;
         }
         const char *value = eq ? eq + 1 : NULL;
+        if (!value && f->implied && (i + 1 >= argc || argv[i + 1][0] == '-'))
+            value = f->implied;
         if (!value && f->type != FLAG_BOOL) {
             if (i + 1 >= argc) {
                 rc = complain(-EXIT_USAGE, "--%s needs a value: --%s %s", f->name, f->name, f->arg);

@@ -160,6 +160,22 @@ void slice_free(struct slice *s)
     free(s);
 }
 
+struct pod *pod_new(void)
+{
+    struct pod *p = x_calloc(1, sizeof(*p));
+    p->managed_by = x_strdup("");
+    return p;
+}
+
+void pod_free(struct pod *p)
+{
+    if (!p)
+        return;
+    free(p->ips);
+    free(p->managed_by);
+    free(p);
+}
+
 static int kv_cmp(const void *a, const void *b)
 {
     return strcmp(((const struct kv *)a)->key, ((const struct kv *)b)->key);

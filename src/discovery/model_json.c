@@ -31,6 +31,7 @@ static const char *const known_service[] = {"schema",
                                             NULL};
 static const char *const known_slice[] = {
     "schema", "managedBy", "addressType", "ports", "endpoints", "lastChangeTriggerTimeMs", NULL};
+static const char *const known_pod[] = {"schema", "managedBy", "ips", NULL};
 
 /* ---- encoding ---- */
 
@@ -192,6 +193,19 @@ char *slice_encode(const struct slice *s)
     put_list(o, "endpoints", list);
     if (s->trigger_time_ms > 0)
         json_object_set_new(o, "lastChangeTriggerTimeMs", json_integer(s->trigger_time_ms));
+    return dump(o);
+}
+
+char *pod_encode(const struct pod *p)
+{
+    json_t *o = node_object(p->managed_by), *list = json_array();
+
+    for (size_t i = 0; i < p->ip_count; i++) {
+        char text[IP_TEXT_MAX];
+        ip_format(&p->ips[i], text);
+        json_array_append_new(list, json_string(text));
+    }
+    put_list(o, "ips", list);
     return dump(o);
 }
 
@@ -454,6 +468,34 @@ int slice_decode(const char *name, const void *json, size_t len, struct slice **
     return rc;
 }
 
+int pod_decode(const void *json, size_t len, struct pod **ret, char **ret_problem)
+{
+    struct jread r = {0};
+    json_t *o;
+    int rc = node_load(json, len, &o, ret_problem);
+
+    if (rc < 0)
+        return rc;
+    struct pod *p = pod_new();
+    free(p->managed_by);
+    p->managed_by = get_text(&r, o, "", "managedBy", TEXT_MAX);
+    json_t *list = jread_array(&r, o, "", "ips");
+    p->ip_count = json_array_size(list);
+    p->ips = p->ip_count ? x_calloc(p->ip_count, sizeof(*p->ips)) : NULL;
+    for (size_t i = 0; i < p->ip_count; i++) {
+        const char *text = jread_str_at(&r, list, i, "", "ips");
+        if (text && ip_parse(text, &p->ips[i]) < 0)
+            jread_fail(&r, "ips[%zu]: not an IP address", i);
+    }
+    json_decref(o);
+    rc = jread_done(&r, ret_problem);
+    if (rc < 0)
+        pod_free(p);
+    else
+        *ret = p;
+    return rc;
+}
+
 /* ---- nodes of any kind ---- */
 
 char *node_managed_by(const void *json, size_t len)
@@ -470,7 +512,7 @@ char *node_managed_by(const void *json, size_t len)
 
 static bool is_known(enum node_kind kind, const char *key)
 {
-    static const char *const *const known[] = {known_namespace, known_service, known_slice};
+    static const char *const *const known[] = {known_namespace, known_service, known_slice, known_pod};
     for (const char *const *k = known[kind]; *k; k++) {
         if (strcmp(*k, key) == 0)
             return true;

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "pods.h"
 #include "revindex.h"
 
 struct slice_node {
@@ -57,6 +58,7 @@ struct ns_node {
 struct svc_table {
     struct strmap namespaces;
     struct revindex rev;
+    struct pod_set pods;
     struct list dirty;
     size_t service_count;
     uint64_t generation, bad_nodes;
@@ -529,6 +531,16 @@ size_t table_service_count(const struct svc_table *t)
     return t->service_count;
 }
 
+bool table_pod_exists(const struct svc_table *t, struct buf ns, const struct ip *addr)
+{
+    return pod_set_has(&t->pods, ns, addr);
+}
+
+size_t table_pod_count(const struct svc_table *t)
+{
+    return t->pods.count;
+}
+
 bool table_synced(const struct svc_table *t)
 {
     return t->synced;
@@ -623,6 +635,7 @@ struct svc_table *table_new(void)
     struct svc_table *t = x_calloc(1, sizeof(*t));
     list_init(&t->dirty);
     revindex_init(&t->rev, svc_node_cmp);
+    pod_set_init(&t->pods);
     return t;
 }
 
@@ -652,6 +665,7 @@ void table_free(struct svc_table *t)
     }
     strmap_free(&t->namespaces, NULL);
     revindex_done(&t->rev);
+    pod_set_done(&t->pods);
     free(t);
 }
 
@@ -762,13 +776,48 @@ static void put_slice(struct svc_table *t, const struct node_path *p, const void
     changed(t, now_wall_ms);
 }
 
+/* What is behind ".pods/": a namespace, or a Pod of one. Pods may have dots in their names. */
+static struct node_path pod_path_split(const char *path)
+{
+    struct node_path p = {0};
+    size_t n = strcspn(path, "/");
+
+    if (!name_is_label(path, n))
+        return p;
+    p.part[0] = buf_of(path, n);
+    if (path[n] == '\0') {
+        p.depth = 1;
+        return p;
+    }
+    const char *name = path + n + 1;
+    if (!name_is_dns(name, strlen(name)))
+        return p;
+    p.part[1] = buf_str(name);
+    p.depth = 2;
+    return p;
+}
+
+static void put_pod(struct svc_table *t, const char *path, const void *data, size_t len, int64_t now_wall_ms)
+{
+    struct node_path p = path[0] == '/' ? pod_path_split(path + 1) : (struct node_path){0};
+
+    if (p.depth != 2)
+        return; /* the nodes above the Pods say nothing */
+    int rc = pod_set_put(&t->pods, p.part[0], p.part[1], data, len);
+    t->bad_nodes += rc < 0;
+    if (rc > 0)
+        changed(t, now_wall_ms);
+}
+
 void table_put(struct svc_table *t, const char *path, const void *data, size_t len, int64_t now_wall_ms)
 {
     struct node_path p = path_split(path);
 
     if (!data)
         data = "", len = 0;
-    if (p.depth == 1)
+    if (registry_in_pods(path))
+        put_pod(t, path + strlen(REGISTRY_PODS), data, len, now_wall_ms);
+    else if (p.depth == 1)
         put_namespace(t, p.part[0], now_wall_ms);
     else if (p.depth == 2)
         put_service(t, &p, data, len, now_wall_ms);
@@ -813,10 +862,19 @@ static bool remove_slice(struct svc_table *t, const struct node_path *p)
     return true;
 }
 
+static bool remove_pods(struct svc_table *t, const char *path)
+{
+    if (path[0] == '\0')
+        return pod_set_remove(&t->pods, (struct buf){0}, (struct buf){0});
+    struct node_path p = pod_path_split(path + 1);
+    return p.depth > 0 && pod_set_remove(&t->pods, p.part[0], p.part[1]);
+}
+
 void table_remove(struct svc_table *t, const char *path, int64_t now_wall_ms)
 {
     struct node_path p = path_split(path);
-    bool was = p.depth == 1   ? remove_namespace(t, p.part[0])
+    bool was = registry_in_pods(path) ? remove_pods(t, path + strlen(REGISTRY_PODS))
+               : p.depth == 1 ? remove_namespace(t, p.part[0])
                : p.depth == 2 ? remove_service(t, &p)
                : p.depth == 3 ? remove_slice(t, &p)
                               : false;

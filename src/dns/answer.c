@@ -93,7 +93,7 @@ int dns_core_new(const struct dns_config *cfg, const struct svc_table *table, ui
         strmap_set_s(&c->allowed, cfg->namespaces[i], c);
     c->table = table;
     c->ttl_s = cfg->ttl_s;
-    c->pods_insecure = cfg->pods_insecure;
+    c->pods = cfg->pods;
     c->ignore_empty = cfg->ignore_empty;
     c->forwarding = cfg->forward_count > 0;
     c->rng = seed ? seed : 1; /* xorshift stands still at 0 */

@@ -31,7 +31,8 @@ struct dns_core {
     const struct zone *primary; /* the zone that PTR and NS targets are in */
     uint32_t ttl_s;
     struct strmap allowed; /* namespaces; empty: all */
-    bool pods_insecure, ignore_empty, forwarding;
+    enum dns_pods pods;
+    bool ignore_empty, forwarding;
     struct VEC(struct ip) self;
     uint64_t rng;
     struct dns_writer w;

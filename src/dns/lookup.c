@@ -125,17 +125,24 @@ static bool pod_address(struct buf label, struct ip *ret)
     return ip_parse(text, ret) == 0;
 }
 
+const char *const dns_pods_names[] = { "disabled", "insecure", "verified", NULL };
+
 static enum look lookup_pod(struct answer *a, size_t n)
 {
+    struct buf ns = n >= 2 ? name_label(&a->lower, n - 2) : (struct buf){ 0 };
     struct ip ip;
 
     if (n == 1)
         return LOOK_NODATA;
-    if (!a->c->pods_insecure || !namespace_visible(a->c, name_label(&a->lower, n - 2)))
+    if (a->c->pods == DNS_PODS_DISABLED || !namespace_visible(a->c, ns))
         return LOOK_NXDOMAIN;
     if (n == 2)
         return LOOK_NODATA;
-    return n == 3 && pod_address(name_label(&a->lower, 0), &ip) ? put_addr(a, &ip) : LOOK_NXDOMAIN;
+    if (n != 3 || !pod_address(name_label(&a->lower, 0), &ip))
+        return LOOK_NXDOMAIN;
+    if (a->c->pods == DNS_PODS_VERIFIED && !table_pod_exists(a->c->table, ns, &ip))
+        return LOOK_NXDOMAIN;
+    return put_addr(a, &ip);
 }
 
 /* ns.dns.<zone>, and dns.<zone> above it. */

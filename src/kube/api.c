@@ -1,4 +1,4 @@
-/* api.c - the source over an API server: three informers, their requests, their timers. No decisions are made here. */
+/* api.c - the source over an API server: an informer for each kind, their requests, their timers. No decisions are made here. */
 #include <sys/random.h>
 
 #include "base/clock.h"
@@ -11,7 +11,7 @@ struct api;
 
 struct api_informer {
     struct api *api;
-    struct informer *informer;
+    struct informer *informer; /* NULL: this kind is not asked for, and nothing below is used */
     uv_timer_t timer;
     struct http_request *request;   /* running */
     struct informer_action waiting; /* to be sent when there are credentials */
@@ -164,7 +164,8 @@ static void api_stats(const struct kube_source *s, struct kube_stats *ret)
 {
     const struct api *a = (const struct api *)s;
     for (int k = 0; k < KUBE_KIND_COUNT; k++)
-        informer_stats(a->informers[k].informer, ret);
+        if (a->informers[k].informer)
+            informer_stats(a->informers[k].informer, ret);
 }
 
 static void part_closed(void *data)
@@ -188,9 +189,13 @@ static void api_close(struct kube_source *s)
 {
     struct api *a = (struct api *)s;
 
-    a->open_parts = KUBE_KIND_COUNT + 2;
-    for (int k = 0; k < KUBE_KIND_COUNT; k++)
+    a->open_parts = 2;
+    for (int k = 0; k < KUBE_KIND_COUNT; k++) {
+        if (!a->informers[k].informer)
+            continue;
+        a->open_parts++;
         uv_close((uv_handle_t *)&a->informers[k].timer, on_timer_closed);
+    }
     kube_cred_close(a->cred, part_closed, a);
     http_close(a->http, part_closed, a);
 }
@@ -259,7 +264,8 @@ int kube_api_open(uv_loop_t *loop, const struct kube_api_options *opt, const str
     a->http = http_new(loop);
     uint64_t seed = seed_of(opt);
     for (int k = 0; k < KUBE_KIND_COUNT; k++)
-        start_informer(a, loop, (enum kube_kind)k, opt, seed);
+        if (k != KUBE_POD || opt->pods)
+            start_informer(a, loop, (enum kube_kind)k, opt, seed);
     *ret = &a->source;
     return 0;
 }

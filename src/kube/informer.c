@@ -104,6 +104,7 @@ static const char *what(const struct informer *inf)
         [KUBE_NAMESPACE] = { "list namespaces", "watch namespaces" },
         [KUBE_SERVICE] = { "list services", "watch services" },
         [KUBE_ENDPOINT_SLICE] = { "list endpointslices", "watch endpointslices" },
+        [KUBE_POD] = { "list pods", "watch pods" },
     };
     return names[inf->opt.kind][inf->state == INF_WATCH];
 }
@@ -128,11 +129,13 @@ static void put_path(const struct informer *inf, struct wr *w)
         [KUBE_NAMESPACE] = "/api/v1",
         [KUBE_SERVICE] = "/api/v1",
         [KUBE_ENDPOINT_SLICE] = "/apis/discovery.k8s.io/v1",
+        [KUBE_POD] = "/api/v1",
     };
     static const char *const resources[KUBE_KIND_COUNT] = {
         [KUBE_NAMESPACE] = "/namespaces",
         [KUBE_SERVICE] = "/services",
         [KUBE_ENDPOINT_SLICE] = "/endpointslices",
+        [KUBE_POD] = "/pods",
     };
     wr_text(w, roots[inf->opt.kind]);
     if (inf->beta)
@@ -143,6 +146,8 @@ static void put_path(const struct informer *inf, struct wr *w)
     }
     wr_text(w, resources[inf->opt.kind]);
     wr_text(w, "?");
+    if (inf->opt.kind == KUBE_POD) /* finished Jobs stay for days; a Pod that ends leaves the selection as if deleted */
+        wr_text(w, "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&");
     if (inf->opt.ns && inf->opt.kind == KUBE_NAMESPACE) {
         wr_text(w, "fieldSelector=metadata.name%3D");
         url_escape(w, inf->opt.ns);

@@ -18,6 +18,7 @@ static const struct known_kind {
     { "Service", "ServiceList", { "v1" }, MANIFEST_SERVICE },
     { "EndpointSlice", "EndpointSliceList", { "discovery.k8s.io/v1", "discovery.k8s.io/v1beta1" }, MANIFEST_SLICE },
     { "Endpoints", "EndpointsList", { "v1" }, MANIFEST_ENDPOINTS },
+    { "Pod", "PodList", { "v1" }, MANIFEST_POD },
 };
 
 /* One reading of a file. */
@@ -118,6 +119,7 @@ static void complete(json_t *json, enum manifest_kind kind)
         [MANIFEST_NAMESPACE] = KUBE_NAMESPACE,
         [MANIFEST_SERVICE] = KUBE_SERVICE,
         [MANIFEST_SLICE] = KUBE_ENDPOINT_SLICE,
+        [MANIFEST_POD] = KUBE_POD,
     };
     json_t *meta = json_object_get(json, "metadata");
 

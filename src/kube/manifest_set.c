@@ -31,6 +31,7 @@ static void add_object(struct manifest_set *set, const char *file, const struct 
         [MANIFEST_NAMESPACE] = KUBE_NAMESPACE,
         [MANIFEST_SERVICE] = KUBE_SERVICE,
         [MANIFEST_SLICE] = KUBE_ENDPOINT_SLICE,
+        [MANIFEST_POD] = KUBE_POD,
     };
     const char *ns = kube_meta(o->json, "namespace"), *name = kube_meta(o->json, "name");
     bool is_endpoints = o->kind == MANIFEST_ENDPOINTS;

@@ -9,6 +9,7 @@ static const struct {
     [KUBE_NAMESPACE] = { "Namespace", "v1" },
     [KUBE_SERVICE] = { "Service", "v1" },
     [KUBE_ENDPOINT_SLICE] = { "EndpointSlice", "discovery.k8s.io/v1" },
+    [KUBE_POD] = { "Pod", "v1" },
 };
 
 const char *kube_kind_name(enum kube_kind kind)
@@ -56,6 +57,35 @@ static void endpoint_from_v1beta1(json_t *endpoint)
     json_decref(topology);
 }
 
+/* Takes out of an object what is not listed. */
+static void keep_only(json_t *obj, const char *const *fields)
+{
+    const char *key;
+    json_t *v;
+    void *next;
+
+    json_object_foreach_safe(obj, next, key, v)
+    {
+        const char *const *f = fields;
+        while (*f && strcmp(*f, key) != 0)
+            f++;
+        if (!*f)
+            json_object_del(obj, key);
+    }
+}
+
+/* Pods are many and large, and only where they are matters here. */
+static void strip_pod(json_t *pod)
+{
+    static const char *const top[] = { "apiVersion", "kind", "metadata", "status", NULL };
+    static const char *const meta[] = { "name", "namespace", "uid", "resourceVersion", NULL };
+    static const char *const status[] = { "phase", "podIP", "podIPs", NULL };
+
+    keep_only(pod, top);
+    keep_only(json_object_get(pod, "metadata"), meta);
+    keep_only(json_object_get(pod, "status"), status);
+}
+
 int kube_normalize(json_t *obj, enum kube_kind kind)
 {
     json_t *meta = json_object_get(obj, "metadata"), *endpoint;
@@ -66,6 +96,8 @@ int kube_normalize(json_t *obj, enum kube_kind kind)
     json_object_del(meta, "managedFields");
     json_object_set_new(obj, "kind", json_string(kinds[kind].name));
     json_object_set_new(obj, "apiVersion", json_string(kinds[kind].api_version));
+    if (kind == KUBE_POD)
+        strip_pod(obj);
     if (kind == KUBE_ENDPOINT_SLICE) {
         json_array_foreach(json_object_get(obj, "endpoints"), i, endpoint)
         {

@@ -104,6 +104,11 @@ static bool is_ip_or_none(const char *s)
     return *s == '\0' || strcmp(s, "None") == 0 || is_ip(s);
 }
 
+static bool is_ip_or_empty(const char *s)
+{
+    return *s == '\0' || is_ip(s);
+}
+
 static bool is_any(const char *s)
 {
     return true;
@@ -473,6 +478,37 @@ static void check_endpoints(struct check *c, const json_t *obj)
     }
 }
 
+/* ---- Pod ---- */
+
+/* People write Pods without a status; an API server's answer has one. */
+static void check_pod(struct check *c, const json_t *obj)
+{
+    static const struct field top = { "status", F_MAP };
+    static const struct field fields[] = {
+        { "phase", F_STRING },
+        { "podIP", F_STRING, .ok = is_ip_or_empty, .what = "must be an IP address" },
+        { "podIPs", F_LIST },
+    };
+    static const struct field address = { "ip", F_STRING, .required = true, .ok = is_ip, .what = "must be an IP address" };
+    const json_t *status = json_object_get(obj, "status");
+    char prefix[PATH_MAX_LEN];
+    json_t *ip;
+    size_t i;
+
+    check_field(c, obj, "", &top);
+    if (!json_is_object(status))
+        return;
+    check_fields(c, status, "status.", fields, ARRAY_LEN(fields));
+    json_array_foreach(json_object_get(status, "podIPs"), i, ip)
+    {
+        (void)snprintf(prefix, sizeof prefix, "status.podIPs[%zu].", i); /* fits */
+        if (json_is_object(ip))
+            check_field(c, ip, prefix, &address);
+        else
+            issue(c, "must be a mapping", "status.podIPs[%zu]", i);
+    }
+}
+
 /* ---- all kinds ---- */
 
 size_t kube_validate(const json_t *obj, enum manifest_kind kind, const struct validate_sink *sink)
@@ -484,12 +520,14 @@ size_t kube_validate(const json_t *obj, enum manifest_kind kind, const struct va
                                        "'-', at most 63" },
         [MANIFEST_SLICE] = { "name", F_STRING, .required = true, .ok = is_subdomain, .what = "must be a DNS name" },
         [MANIFEST_ENDPOINTS] = { "name", F_STRING, .required = true, .ok = is_subdomain, .what = "must be a DNS name" },
+        [MANIFEST_POD] = { "name", F_STRING, .required = true, .ok = is_subdomain, .what = "must be a DNS name" },
     };
     static const struct field ns = { "namespace", F_STRING, .ok = is_label, .what = LABEL_WHAT };
     static void (*const rest[])(struct check *, const json_t *) = {
         [MANIFEST_SERVICE] = check_service,
         [MANIFEST_SLICE] = check_slice,
         [MANIFEST_ENDPOINTS] = check_endpoints,
+        [MANIFEST_POD] = check_pod,
     };
     struct check c = { sink, 0 };
     const json_t *meta = json_object_get(obj, "metadata");

@@ -10,7 +10,7 @@
 
 #include "base/core.h"
 
-enum manifest_kind { MANIFEST_NAMESPACE, MANIFEST_SERVICE, MANIFEST_SLICE, MANIFEST_ENDPOINTS };
+enum manifest_kind { MANIFEST_NAMESPACE, MANIFEST_SERVICE, MANIFEST_SLICE, MANIFEST_ENDPOINTS, MANIFEST_POD };
 
 struct validate_sink {
     void *data;

@@ -298,3 +298,62 @@ int convert_slice(const json_t *obj, const char *name, char **ret, char **ret_se
     slice_free(s);
     return rc;
 }
+
+/* ---- Pod ---- */
+
+static void add_pod_ip(struct jread *r, struct pod *p, const char *text, const char *field)
+{
+    p->ips = x_reallocarray(p->ips, p->ip_count + 1, sizeof(*p->ips));
+    if (ip_parse(text, &p->ips[p->ip_count]) < 0)
+        jread_fail(r, "status.%s: not an IP address", field);
+    else
+        p->ip_count++;
+}
+
+/* podIPs holds podIP as its first; API servers before 1.20, and people, write podIP alone. */
+static void pod_ips(struct jread *r, const json_t *status, struct pod *p)
+{
+    json_t *list = jread_array(r, status, "status.", "podIPs");
+    const char *one = jread_str(r, status, "status.", "podIP", "");
+
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        json_t *o = jread_object_at(r, list, i, "status.", "podIPs");
+        add_pod_ip(r, p, jread_str(r, o, "status.podIPs.", "ip", ""), "podIPs");
+    }
+    if (json_array_size(list) == 0 && one[0])
+        add_pod_ip(r, p, one, "podIP");
+}
+
+/* The address of a Pod that has ended may be another's by now. */
+static bool pod_ended(struct jread *r, const json_t *status)
+{
+    const char *phase = jread_str(r, status, "status.", "phase", "");
+    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
+}
+
+int convert_pod(const json_t *obj, const char *name, char **ret, char **ret_problem)
+{
+    struct jread r = {0};
+    json_t *status = jread_object(&r, obj, "", "status");
+    struct pod *p = pod_new(), *check = NULL;
+
+    free(p->managed_by);
+    p->managed_by = x_strdup(SYNC_MANAGED_BY);
+    if (!name_is_dns(name, strlen(name)))
+        jread_fail(&r, "metadata.name: must be a DNS name");
+    bool stored = !pod_ended(&r, status);
+    if (stored)
+        pod_ips(&r, status, p);
+    int rc = jread_done(&r, ret_problem);
+    if (rc == 0 && (!stored || p->ip_count == 0))
+        rc = RC_UNSUPPORTED;
+    char *text = rc == 0 ? pod_encode(p) : NULL;
+    if (text && (rc = pod_decode(text, strlen(text), &check, ret_problem)) == 0) {
+        *ret = text;
+        text = NULL; /* the caller owns it now */
+    }
+    free(text);
+    pod_free(check);
+    pod_free(p);
+    return rc;
+}

@@ -1,4 +1,4 @@
-/* convert.h - Kubernetes objects (v1 Service, discovery.k8s.io/v1 EndpointSlice, as JSON) to the registry's
+/* convert.h - Kubernetes objects (v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Pod, as JSON) to the registry's
  * node data. Pure. What comes out has been read back by the registry's own decoder: a writer never stores
  * what readers refuse. */
 #ifndef SYNC_CONVERT_H
@@ -24,6 +24,8 @@ int convert_service(const json_t *obj, const char *ns, const char *name, const s
 /* As above; *ret_service is the owned name of the Service that the slice belongs to, set with RC_MALFORMED
  * too. RC_UNSUPPORTED (no problem text): a slice that is not stored, being of type FQDN or of no Service. */
 int convert_slice(const json_t *obj, const char *name, char **ret, char **ret_service, char **ret_problem);
+/* As convert_service. RC_UNSUPPORTED (no problem text): a Pod that has no address (yet), or has ended. */
+int convert_pod(const json_t *obj, const char *name, char **ret, char **ret_problem);
 /* "2026-01-01T00:00:00.5+01:00" to ms since 1970; 0 when it is none. */
 int64_t convert_time(const char *text);
 

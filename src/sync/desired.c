@@ -208,12 +208,71 @@ void desired_hold(struct desired *d, const char *ns, const char *name, const cha
     free(path);
 }
 
+/* ---- Pods: ".pods/<namespace>/<pod>" ---- */
+
+static char *pod_path(const char *ns, const char *name)
+{
+    return x_asprintf(REGISTRY_PODS "/%s/%s", ns, name);
+}
+
+void desired_pods_begin(struct desired *d, int64_t now_ms)
+{
+    (void)set_data(d, desired_need(d, REGISTRY_PODS), x_strdup(namespace_data), now_ms);
+}
+
+/* The node of the Pods' namespace comes with the first of them, and goes with the last. */
+static void pod_turned(struct desired *d, struct path_state *st, bool was_live)
+{
+    bool live = st->data || st->hold, was_needed = st->parent->live > 0;
+
+    st->parent->live += (size_t)live - (size_t)was_live;
+    if (was_needed != (st->parent->live > 0))
+        desired_mark(d, st->parent);
+}
+
+bool desired_pod(struct desired *d, const char *ns, const char *name, char *data, int64_t now_ms)
+{
+    char *path = pod_path(ns, name);
+    struct path_state *st = data ? desired_need(d, path) : desired_get(d, path);
+
+    free(path);
+    if (!st || (!data && !st->data && !st->hold))
+        return false;
+    bool was_live = st->data || st->hold;
+    d->pods += (size_t)(data != NULL) - (size_t)(st->data != NULL);
+    bool changed = set_data(d, st, data, now_ms);
+    pod_turned(d, st, was_live);
+    return changed;
+}
+
+void desired_hold_pod(struct desired *d, const char *ns, const char *name)
+{
+    char *path = pod_path(ns, name);
+    struct path_state *st = desired_need(d, path);
+    bool was_live = st->data || st->hold;
+
+    free(path);
+    st->hold = st->data == NULL;
+    pod_turned(d, st, was_live);
+}
+
+static struct plan_want want_pods(const struct path_state *st)
+{
+    if (!st->parent)
+        return (struct plan_want){st->data != NULL, false, st->data};
+    if (st->parent->parent)
+        return (struct plan_want){st->data != NULL, st->hold, st->data};
+    return (struct plan_want){.wanted = st->live > 0, .data = namespace_data};
+}
+
 struct plan_want desired_want(const struct desired *d, const char *path)
 {
     const struct path_state *st = strmap_get_s(&d->states, path);
 
     if (!st)
         return (struct plan_want){0};
+    if (registry_in_pods(path))
+        return st->lost < DESIRED_LOST_MAX ? want_pods(st) : (struct plan_want){.hold = true};
     if (!st->parent) /* a namespace that is only named by objects in it exists as well */
         return (struct plan_want){.wanted = st->data || st->live > 0, .data = namespace_data};
     if (st->lost >= DESIRED_LOST_MAX)

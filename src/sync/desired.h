@@ -19,9 +19,9 @@ struct path_state {
     bool hold;                 /* its object cannot be read: what the registry has stands */
     struct path_state *parent; /* of a service its namespace, of a slice its service */
     size_t users;              /* states that have this one as their parent */
-    size_t live;               /* of a namespace: services in it that are wanted or held */
-    struct list slices;        /* of a service: its slices */
-    struct list sibling;       /* of a slice: in its service's list */
+    size_t live;               /* of a namespace: services, or Pods, in it that are wanted or held */
+    struct list slices;        /* of a service: its slices; of a namespace of Pods: these */
+    struct list sibling;       /* of a slice: in its service's list; of a Pod */
     struct list dirty;         /* in desired.dirty, or alone */
     struct list sent;          /* in desired.sent, or alone: written, and not yet seen in the cache */
     bool sent_present;
@@ -35,7 +35,7 @@ struct desired {
     struct strmap states;      /* path -> struct path_state */
     struct strmap slice_homes; /* "ns/slice" -> struct path_state: its present path */
     struct list dirty, sent;
-    size_t services, slices, namespaces; /* wanted */
+    size_t services, slices, namespaces, pods; /* wanted */
 };
 
 void desired_init(struct desired *d);
@@ -50,6 +50,10 @@ bool desired_service(struct desired *d, const char *ns, const char *name, char *
 /* service NULL: the slice belongs nowhere, or is gone. */
 bool desired_slice(struct desired *d, const char *ns, const char *name, const char *service, char *data,
                    int64_t now_ms);
+/* From here on Pods are wanted as well: the node that they are below exists, even without any. */
+void desired_pods_begin(struct desired *d, int64_t now_ms);
+bool desired_pod(struct desired *d, const char *ns, const char *name, char *data, int64_t now_ms);
+void desired_hold_pod(struct desired *d, const char *ns, const char *name);
 /* The object could not be read: what is wanted, or stored, stands. service: of a slice, or NULL for a
  * Service. */
 void desired_hold(struct desired *d, const char *ns, const char *name, const char *service);

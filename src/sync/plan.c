@@ -23,6 +23,8 @@ static size_t depth_of(const char *path)
 static enum node_kind kind_of(const char *path)
 {
     size_t depth = depth_of(path);
+    if (registry_in_pods(path))
+        return depth == 3 ? NODE_POD : NODE_NAMESPACE;
     return depth == 1 ? NODE_NAMESPACE : depth == 2 ? NODE_SERVICE : NODE_SLICE;
 }
 
@@ -54,11 +56,11 @@ static bool is_ours(const struct plan_actual *a, enum node_kind kind)
     return ours;
 }
 
-/* A slice belongs to the manager of its service. */
+/* A slice belongs to the manager of its service, a Pod to that of the node above it. */
 static bool parent_foreign(struct planner *p, const char *path)
 {
     struct plan_actual a;
-    if (kind_of(path) != NODE_SLICE)
+    if (kind_of(path) != NODE_SLICE && kind_of(path) != NODE_POD)
         return false;
     char *parent = x_strndup(path, (size_t)(strrchr(path, '/') - path));
     bool foreign = p->w->actual(p->w->data, parent, &a) && is_foreign(p, parent, &a);
@@ -103,6 +105,16 @@ static void decide_child(void *data, const char *name)
     free(path);
 }
 
+/* Hidden nodes are not ours to remove, nor deeper ones, but for Pods; and the node that all Pods are below stays, for
+ * it says that Pods are looked after. */
+static bool may_remove(const struct planner *p, const char *path)
+{
+    bool pods = registry_in_pods(path), allowed = pods ? p->w->may_remove_pods : p->w->may_remove;
+    const char *shown = pods ? path + strlen(REGISTRY_PODS) : path;
+
+    return allowed && shown[0] != '\0' && shown[0] != '.' && !strstr(shown, "/.") && depth_of(path) <= 3;
+}
+
 /* Returns whether the node will not be there afterwards. */
 static bool decide_unwanted(struct planner *p, const char *path)
 {
@@ -110,8 +122,7 @@ static bool decide_unwanted(struct planner *p, const char *path)
 
     if (!p->w->actual(p->w->data, path, &a))
         return true;
-    if (!p->w->may_remove || strstr(path, "/.") || path[0] == '.' || depth_of(path) > 3 ||
-        !is_ours(&a, kind_of(path)))
+    if (!may_remove(p, path) || !is_ours(&a, kind_of(path)))
         return false;
     struct children_arg arg = {p, path, true};
     p->w->children(p->w->data, path, decide_child, &arg);

@@ -1,9 +1,10 @@
 /* plan.h - what to write: wanted against actual, as an ordered list of batches. Pure: no client, no clock.
  *
- * Paths are relative to <root>/<cluster>: "ns", "ns/service", "ns/service/slice".
+ * Paths are relative to <root>/<cluster>: "ns", "ns/service", "ns/service/slice"; ".pods", ".pods/ns",
+ * ".pods/ns/pod".
  * Rules      Creates and changes come first, parents before children; removals last, children before parents.
  *            Only differences. Only nodes that say managedBy quoll-sync are removed, and none while
- * may_remove is false. A wanted node that another manager claims is left alone (and what is below it), and
+ * may_remove (of Pods: may_remove_pods) is false. A wanted node that another manager claims is left alone (and what is below it), and
  * reported. A service that is gone, and below which others have nodes, is emptied instead of removed. */
 #ifndef SYNC_PLAN_H
 #define SYNC_PLAN_H
@@ -28,7 +29,7 @@ struct plan_world {
     /* Calls fn with the name of each actual child. */
     void (*children)(void *data, const char *path, void (*fn)(void *arg, const char *name), void *arg);
     void (*on_conflict)(void *data, const char *path, const char *manager);
-    bool may_remove;
+    bool may_remove, may_remove_pods; /* all that could be wanted of them is known */
 };
 
 enum plan_op_type { PLAN_CREATE, PLAN_SET, PLAN_REMOVE };

@@ -46,6 +46,7 @@ struct sync {
     struct convert_options convert;
     void (*on_problem)(void *data, const char *text);
     void *data;
+    bool pods; /* are stored */
 
     struct desired desired;
     bool kind_synced[KUBE_KIND_COUNT];
@@ -175,11 +176,30 @@ static void on_upsert_slice(struct sync *s, const struct kube_object *obj)
     free(service);
 }
 
+static void on_upsert_pod(struct sync *s, const struct kube_object *obj)
+{
+    char *json = NULL, *why = NULL;
+    int rc = convert_pod(obj->json, obj->name, &json, &why);
+
+    if (rc == 0 || rc == RC_UNSUPPORTED) { /* without an address it is as if it were not there */
+        if (desired_pod(&s->desired, obj->ns, obj->name, json, clock_mono_ms()))
+            touch(s);
+        return;
+    }
+    s->stats.skipped_objects++;
+    problem(s, "Pod %s/%s is skipped: %s", obj->ns, obj->name, why);
+    free(why);
+    if (name_is_dns(obj->name, strlen(obj->name)))
+        desired_hold_pod(&s->desired, obj->ns, obj->name);
+}
+
 static void on_upsert(void *data, const struct kube_object *obj)
 {
     struct sync *s = data;
     const char *ns = obj->kind == KUBE_NAMESPACE ? obj->name : obj->ns;
 
+    if (obj->kind == KUBE_POD && !s->pods)
+        return;
     if (!name_is_label(ns, strlen(ns))) {
         s->stats.skipped_objects++;
         problem(s, "%s %s/%s is skipped: its namespace is not a DNS label", kube_kind_name(obj->kind),
@@ -190,6 +210,8 @@ static void on_upsert(void *data, const struct kube_object *obj)
         on_upsert_service(s, obj);
     else if (obj->kind == KUBE_ENDPOINT_SLICE)
         on_upsert_slice(s, obj);
+    else if (obj->kind == KUBE_POD)
+        on_upsert_pod(s, obj);
     else if (desired_namespace(&s->desired, obj->name, true, clock_mono_ms()))
         touch(s);
 }
@@ -200,27 +222,33 @@ static void on_delete(void *data, enum kube_kind kind, const char *ns, const cha
     int64_t now = clock_mono_ms();
     bool changed = kind == KUBE_NAMESPACE ? desired_namespace(&s->desired, name, false, now)
                    : kind == KUBE_SERVICE ? desired_service(&s->desired, ns, name, NULL, now)
+                   : kind == KUBE_POD     ? desired_pod(&s->desired, ns, name, NULL, now)
                                           : desired_slice(&s->desired, ns, name, NULL, NULL, now);
     if (changed)
         touch(s);
 }
 
-static bool all_synced(const struct sync *s)
+/* Services, slices and namespaces depend on each other; Pods stand alone: a role that may not list them keeps nothing
+ * else from being tidied up. */
+static bool services_synced(const struct sync *s)
 {
-    for (int k = 0; k < KUBE_KIND_COUNT; k++) {
-        if (!s->kind_synced[k])
-            return false;
-    }
-    return true;
+    return s->kind_synced[KUBE_NAMESPACE] && s->kind_synced[KUBE_SERVICE] && s->kind_synced[KUBE_ENDPOINT_SLICE];
 }
 
-/* A namespace, a service or a slice: nothing hidden, nothing deeper. */
-static bool is_registry_path(const char *rel)
+static bool pods_synced(const struct sync *s)
 {
+    return s->pods && s->kind_synced[KUBE_POD];
+}
+
+/* A namespace, a service or a slice, or of the Pods' part: nothing else hidden, nothing deeper. */
+static bool is_registry_path(const struct sync *s, const char *rel)
+{
+    const char *shown = s->pods && registry_in_pods(rel) ? rel + strlen(REGISTRY_PODS) : rel;
     size_t depth = 1;
+
     for (const char *p = rel; *p; p++)
         depth += *p == '/';
-    return depth <= 3 && rel[0] != '.' && !strstr(rel, "/.");
+    return depth <= 3 && shown[0] != '.' && !strstr(shown, "/.");
 }
 
 /* Everything is compared: what the registry has, and what is wanted. */
@@ -231,7 +259,7 @@ static void mark_node(const struct quoll_cache_node *node, void *data)
     struct sync *s = data;
     const char *rel = node->path + s->base_len + 1;
 
-    if (!is_registry_path(rel))
+    if (!is_registry_path(s, rel))
         return;
     desired_mark(&s->desired, desired_need(&s->desired, rel));
     mark_below(s, node->path);
@@ -252,12 +280,12 @@ static void compare_all(struct sync *s)
 static void on_kind_synced(void *data, enum kube_kind kind)
 {
     struct sync *s = data;
-    bool before = all_synced(s);
+    bool services = services_synced(s), pods = pods_synced(s);
 
     s->kind_synced[kind] = true;
-    if (before || !all_synced(s))
+    s->stats.kinds_synced = services_synced(s) && (!s->pods || pods_synced(s));
+    if (services == services_synced(s) && pods == pods_synced(s))
         return;
-    s->stats.kinds_synced = true;
     if (s->fresh)
         compare_all(s); /* from now on what is not wanted may go */
 }
@@ -337,7 +365,7 @@ static void on_cache_change(quoll_cache *cache, enum quoll_cache_change change,
     const char *rel = node->path + s->base_len + 1;
     if (str_has_prefix(rel, ".leader"))
         leader_look(s->leader);
-    if (!is_registry_path(rel) || !s->fresh || !leader_leading(s->leader))
+    if (!is_registry_path(s, rel) || !s->fresh || !leader_leading(s->leader))
         return; /* whoever leads next compares everything */
     struct path_state *st = desired_get(&s->desired, rel);
     if (st && !list_empty(&st->sent) && shows_sent(st, change, node)) {
@@ -387,7 +415,13 @@ static void plan_drop(struct sync *s)
 /* Takes what is dirty, and not on its way, into a new plan; what needs no write is settled. */
 static void plan_next(struct sync *s)
 {
-    struct plan_world w = {s, world_want, world_actual, world_children, world_conflict, all_synced(s)};
+    struct plan_world w = {s,
+                           world_want,
+                           world_actual,
+                           world_children,
+                           world_conflict,
+                           .may_remove = services_synced(s),
+                           .may_remove_pods = pods_synced(s)};
     struct VEC(char *) paths = {0};
 
     LIST_EACH_SAFE(it, &s->desired.dirty)
@@ -667,6 +701,9 @@ int sync_open(uv_loop_t *loop, quoll_client *client, const struct sync_options *
     s->limits = (struct plan_limits){BATCH_OPS_MAX, BATCH_BYTES_MAX};
     init_prefixes(s, opt);
     desired_init(&s->desired);
+    s->pods = opt->pods;
+    if (s->pods)
+        desired_pods_begin(&s->desired, clock_mono_ms());
 
     struct quoll_cache_handler h = {s, on_cache_change, on_cache_synced, on_cache_stale};
     if (quoll_cache_open(client, s->base, &h, &s->cache) != 0) {
@@ -694,6 +731,7 @@ void sync_stats(const struct sync *s, struct sync_stats *ret)
     ret->wanted_services = s->desired.services;
     ret->wanted_slices = s->desired.slices;
     ret->wanted_namespaces = s->desired.namespaces;
+    ret->wanted_pods = s->desired.pods;
     ret->in_step = ret->leading && ret->kinds_synced && s->fresh && !s->in_flight && s->plan.ops.len == 0 &&
                    list_empty(&s->desired.dirty) && list_empty(&s->desired.sent);
 }

@@ -38,7 +38,7 @@ static struct svc_table *table_fill(void)
 static struct dns_core *core_make(const struct svc_table *t, int variant)
 {
     static const char *const root[] = { "", "in-addr.arpa" }, *const forward[] = { "127.0.0.1" }, *const shop[] = { "shop" };
-    struct dns_config cfg = { .ttl_s = 5, .pods_insecure = variant & 1, .forward = forward, .forward_count = variant >> 1 & 1 };
+    struct dns_config cfg = { .ttl_s = 5, .pods = variant & 1 ? DNS_PODS_INSECURE : DNS_PODS_VERIFIED, .forward = forward, .forward_count = variant >> 1 & 1 };
     struct dns_core *c;
     char *error;
 

@@ -1,5 +1,5 @@
 /* fuzz_registry.c - data of registry nodes: what decodes must encode canonically, and the table must take anything.
- * The first byte chooses: 's' a service, anything else a slice. */
+ * The first byte chooses: 's' a service, 'p' a Pod, anything else a slice. */
 #include "base/core.h"
 #include "discovery/table.h"
 
@@ -47,16 +47,46 @@ static void check_slice(const uint8_t *data, size_t size)
     slice_free(again);
 }
 
+static void check_pod(const uint8_t *data, size_t size)
+{
+    struct pod *p, *again;
+    char *problem = NULL;
+
+    if (pod_decode(data, size, &p, &problem) < 0) {
+        ASSERT(problem != NULL);
+        free(problem);
+        return;
+    }
+    char *text = pod_encode(p);
+    ASSERT(pod_decode(text, strlen(text), &again, NULL) == 0);
+    char *text2 = pod_encode(again);
+    ASSERT(strcmp(text, text2) == 0);
+    free(text);
+    free(text2);
+    struct svc_table *t = table_new();
+    table_put(t, ".pods/shop/web-1", data, size, 1);
+    for (size_t i = 0; i < p->ip_count; i++)
+        ASSERT(table_pod_exists(t, buf_str("shop"), &p->ips[i]));
+    table_remove(t, ".pods/shop", 1);
+    for (size_t i = 0; i < p->ip_count; i++)
+        ASSERT(!table_pod_exists(t, buf_str("shop"), &p->ips[i]));
+    table_free(t);
+    pod_free(p);
+    pod_free(again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const char service[] = "{\"schema\":1}";
-    bool is_service = size > 0 && data[0] == 's';
+    bool is_service = size > 0 && data[0] == 's', is_pod = size > 0 && data[0] == 'p';
     struct ip ip = { .family = 4, .b = { 10, 0, 0, 1 } };
     struct table_owner owner;
 
     if (size > 0)
         data++, size--;
-    if (is_service)
+    if (is_pod)
+        check_pod(data, size);
+    else if (is_service)
         check_service(data, size);
     else
         check_slice(data, size);

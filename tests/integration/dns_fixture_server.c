@@ -1,7 +1,7 @@
 /* dns_fixture_server.c - the DNS server alone, over a table filled from a file, for tests.
  *
- *   dns_fixture_server REGISTRY.json [--listen ADDR:PORT] [--zone Z]... [--ttl N] [--namespace NS]... [--pods-insecure]
- *                      [--ignore-empty] [--forward IP:PORT]... [--unsynced]
+ *   dns_fixture_server REGISTRY.json [--listen ADDR:PORT] [--zone Z]... [--ttl N] [--namespace NS]...
+ *                      [--pods disabled|insecure|verified] [--ignore-empty] [--forward IP:PORT]... [--unsynced]
  *
  * REGISTRY.json is one object: path below the cluster's root -> node data. Prints "listening PORT". Then reads
  * "put PATH JSON", "del PATH", "sync" and "stats" lines on standard input and answers each with a line; ends at its end. */
@@ -43,6 +43,14 @@ static void list_add(const char **list, size_t *count, const char *value)
     list[(*count)++] = value;
 }
 
+static enum dns_pods pods_mode(const char *name)
+{
+    for (int i = 0; dns_pods_names[i]; i++)
+        if (strcmp(name, dns_pods_names[i]) == 0)
+            return (enum dns_pods)i;
+    die("bad mode of Pods", name);
+}
+
 static void options_parse(struct options *o, int argc, char **argv)
 {
     int64_t n;
@@ -50,9 +58,7 @@ static void options_parse(struct options *o, int argc, char **argv)
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
 
-        if (strcmp(a, "--pods-insecure") == 0)
-            o->cfg.pods_insecure = true;
-        else if (strcmp(a, "--ignore-empty") == 0)
+        if (strcmp(a, "--ignore-empty") == 0)
             o->cfg.ignore_empty = true;
         else if (strcmp(a, "--unsynced") == 0)
             o->unsynced = true;
@@ -60,6 +66,8 @@ static void options_parse(struct options *o, int argc, char **argv)
             o->registry = a;
         else if (i++, strcmp(a, "--listen") == 0)
             o->listen = value;
+        else if (strcmp(a, "--pods") == 0)
+            o->cfg.pods = pods_mode(value);
         else if (strcmp(a, "--zone") == 0)
             list_add(o->zones, &o->cfg.zone_count, value);
         else if (strcmp(a, "--namespace") == 0)

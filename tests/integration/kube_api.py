@@ -108,7 +108,7 @@ class ApiServer:
         self.before = None
         self.tls = tls
         for resource, name in (("services", "services"), ("endpointslices", "endpointslices"),
-                               ("namespaces", "namespaces")):
+                               ("namespaces", "namespaces"), ("pods", "pods")):
             body = fixture(name + ".list.json")
             self.handlers[resource] = [lambda r, body=body: r.answer(body)]
             self.handlers[resource + "?watch"] = [lambda r: (r.begin_stream(), r.hold())]

@@ -2,7 +2,7 @@
  *
  * Usage: kube_dump manifests PATH
  *        kube_dump api [KEY=VALUE]...   keys: kubeconfig context ns page_limit backoff_min_ms backoff_max_ms
- *                                       watch_timeout_min_s watch_grace_ms seed serviceaccount_dir
+ *                                       watch_timeout_min_s watch_grace_ms seed serviceaccount_dir pods (0, 1)
  * A line on stdin: "stats" prints the figures, "quit" (or the end of input) closes the source and ends. */
 #include <stdio.h>
 
@@ -48,11 +48,11 @@ static void print_stats(void)
 {
     struct kube_stats s;
     kube_source_stats(source, &s);
-    print(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[b, b, b]}", "call", "stats", "lists",
+    print(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:[b, b, b, b]}", "call", "stats", "lists",
                     (json_int_t)s.lists, "watches", (json_int_t)s.watches, "events", (json_int_t)s.events, "errors",
                     (json_int_t)s.errors, "relists_gone", (json_int_t)s.relists_gone, "unauthorized",
                     (json_int_t)s.unauthorized, "last_contact_ms", (json_int_t)s.last_contact_ms, "synced",
-                    s.synced[0], s.synced[1], s.synced[2]));
+                    s.synced[0], s.synced[1], s.synced[2], s.synced[3]));
 }
 
 static void on_closed(void *data)
@@ -113,6 +113,10 @@ static bool set_option(struct kube_api_options *o, const char *arg)
     const char *value = strchr(arg, '=');
     int64_t number = 0;
 
+    if (strcmp(arg, "pods=1") == 0 || strcmp(arg, "pods=0") == 0) {
+        o->pods = value[1] == '1';
+        return true;
+    }
     for (size_t i = 0; i < ARRAY_LEN(keys) && value; i++) {
         if (strlen(keys[i].key) != (size_t)(value - arg) || strncmp(keys[i].key, arg, (size_t)(value - arg)) != 0)
             continue;

@@ -1,6 +1,6 @@
 /* sync_driver.c - the writer and the service table under the command of a test: JSON lines in, JSON lines out.
  *
- *   sync_driver CONNECT_STRING CLUSTER
+ *   sync_driver CONNECT_STRING CLUSTER [pods]
  *
  *   {"do": "upsert", "kind": "Service", "object": {...}}      {"do": "delete", "kind": ..., "ns": ..., "name": ...}
  *   {"do": "synced", "kind": ...}                              no answer
@@ -66,9 +66,9 @@ static void stats(void)
 {
     struct sync_stats s;
     sync_stats(writer, &s);
-    answer(json_pack("{s:b s:b s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:O}", "leading", s.leading, "kinds_synced", s.kinds_synced,
+    answer(json_pack("{s:b s:b s:b s:I s:I s:I s:I s:I s:I s:I s:I s:I s:I s:O}", "leading", s.leading, "kinds_synced", s.kinds_synced,
                      "in_step", s.in_step, "epoch", (json_int_t)s.epoch, "services", (json_int_t)s.wanted_services, "slices",
-                     (json_int_t)s.wanted_slices, "namespaces", (json_int_t)s.wanted_namespaces, "writes",
+                     (json_int_t)s.wanted_slices, "namespaces", (json_int_t)s.wanted_namespaces, "pods", (json_int_t)s.wanted_pods, "writes",
                      (json_int_t)s.writes, "errors", (json_int_t)s.write_errors, "skipped", (json_int_t)s.skipped_objects,
                      "batches", (json_int_t)s.batches, "max_lag_ms", (json_int_t)s.max_lag_ms, "problems", problems));
 }
@@ -151,8 +151,8 @@ int main(int argc, char **argv)
 {
     char *error = NULL;
 
-    if (argc != 3) {
-        fprintf(stderr, "usage: sync_driver CONNECT_STRING CLUSTER\n");
+    if (argc != 3 && (argc != 4 || strcmp(argv[3], "pods") != 0)) {
+        fprintf(stderr, "usage: sync_driver CONNECT_STRING CLUSTER [pods]\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
@@ -163,7 +163,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "%s\n", error);
         return 2;
     }
-    struct sync_options so = { .cluster = argv[2], .on_problem = on_problem };
+    struct sync_options so = { .cluster = argv[2], .on_problem = on_problem, .pods = argc == 4 };
     if (sync_open(&loop, client, &so, &writer) != 0)
         return 2;
     table = table_new();

@@ -98,6 +98,32 @@ def test_recorded_lists_and_watches(api, watch):
     assert dump.problems() == []
 
 
+def test_pods_when_asked_for(api, watch):
+    recorded = json.loads(fixture("pods.list.json"))["items"]
+    gone = json.dumps({"type": "DELETED", "object": recorded[0]}).encode()
+    api.on("pods?watch", stream(gone))
+    dump = watch("pods=1", "page_limit=7")
+    dump.until(lambda: dump.synced.get("Pod"), "Pods to be synced")
+    request = api.seen("pods", watch=False)[0]
+    assert request.query == {"limit": "7", "fieldSelector": "status.phase!=Succeeded,status.phase!=Failed"}
+    first = recorded[0]["metadata"]["name"]
+    dump.until(lambda: not dump.has("Pod", recorded[0]["metadata"]["namespace"], first), "the deletion")
+    assert set(dump.names("Pod")) == {i["metadata"]["name"] for i in recorded} - {first}
+    for (kind, _, name), obj in dump.objects.items():
+        if kind == "Pod":
+            want = next(i for i in recorded if i["metadata"]["name"] == name)
+            assert "spec" not in obj and "labels" not in obj["metadata"] and obj["status"]["podIP"] == want["status"]["podIP"]
+    assert dump.stats()["synced"][3] is True
+
+
+def test_pods_are_not_asked_for_by_themselves(api, watch):
+    dump = watch()
+    dump.until_synced()
+    for resource in ("services", "endpointslices", "namespaces"):
+        api.wait_requests(1, resource, watch=True)
+    assert api.seen("pods") == [] and dump.stats()["synced"] == [True, True, True, False]
+
+
 def test_history_as_a_watch(api, watch):
     api.on("services", lambda r: r.answer(fixture("gone.list.json")))
     api.on("services?watch", stream(*fixture_events("services.watch-from-1.jsonl")))

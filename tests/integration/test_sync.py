@@ -15,6 +15,7 @@ from quollproc import eventually
 
 FIXTURES = HERE.parent / "fixtures" / "kube"
 KINDS = {"Namespace": "namespaces", "Service": "services", "EndpointSlice": "endpointslices"}
+ALL_KINDS = {**KINDS, "Pod": "pods"}
 BASE = "/quoll/registry/test"
 MARK = b'{"managedBy":"quoll-sync","schema":1}'
 
@@ -40,8 +41,8 @@ def zk(server):
 
 
 class Writer:
-    def __init__(self, build_dir, server):
-        self.args = [str(build_dir / "tests" / "integration" / "sync_driver"), server.address, "test"]
+    def __init__(self, build_dir, server, *options):
+        self.args = [str(build_dir / "tests" / "integration" / "sync_driver"), server.address, "test", *options]
         self.process = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def tell(self, verb, **rest):
@@ -81,11 +82,11 @@ class Writer:
 
 @pytest.fixture
 def start(build_dir, server):
-    return lambda: Writer(build_dir, server)
+    return lambda *options: Writer(build_dir, server, *options)
 
 
 def recorded(kind):
-    return json.loads((FIXTURES / f"{KINDS[kind]}.list.json").read_text())["items"]
+    return json.loads((FIXTURES / f"{ALL_KINDS[kind]}.list.json").read_text())["items"]
 
 
 def tree(zk, path=BASE):
@@ -300,6 +301,74 @@ def test_killed_again_and_again_withdraws_nothing(zk, start):
         reader.join(timeout=60)
     assert not gone and len(rounds) > 10
     assert full <= set(tree(zk))
+
+
+def pod(name, *ips, ns="shop", phase="Running"):
+    return {"metadata": {"name": name, "namespace": ns}, "status": {"phase": phase, "podIPs": [{"ip": ip} for ip in ips]}}
+
+
+def test_pods_are_stored_when_asked_for(zk, start):
+    with start() as w:
+        w.feed(ALL_KINDS).in_step()
+        without = tree(zk)
+        assert ".pods" not in without
+    with start("pods") as w:
+        s = w.feed(ALL_KINDS).in_step()
+        have = tree(zk)
+        pods = {p: data for p, (data, _) in have.items() if p.startswith(".pods")}
+        assert s["pods"] == 10 and s["writes"] == len(pods), "nothing else is written again"
+        assert {p: v for p, v in have.items() if p not in pods} == without
+        assert {p for p in pods if p.count("/") < 2} == {".pods", ".pods/default", ".pods/shop"}
+        assert pods[".pods"] == pods[".pods/shop"] == MARK
+        assert pods[".pods/shop/db-0"] == b'{"ips":["10.1.1.10"],"managedBy":"quoll-sync","schema":1}'
+        assert {p for p in pods if p.count("/") == 2} == {
+            ".pods/{namespace}/{name}".format(**o["metadata"]) for o in recorded("Pod")}
+        # Changes: a Pod without an address, one that gets another, one that ends, the last of a namespace.
+        w.tell("upsert", kind="Pod", object=pod("fresh", ns="other", phase="Pending"))
+        w.in_step()
+        assert ".pods/other" not in tree(zk)
+        w.tell("upsert", kind="Pod", object=pod("fresh", "10.1.9.9", "fd00::9", ns="other"))
+        w.tell("upsert", kind="Pod", object=pod("cart-0", phase="Succeeded"))
+        w.in_step()
+        have = tree(zk)
+        assert json.loads(have[".pods/other/fresh"][0])["ips"] == ["10.1.9.9", "fd00::9"] and ".pods/shop/cart-0" not in have
+        assert "other" not in have, "Pods make no namespace"
+        w.tell("upsert", kind="Pod", object=pod("fresh", "bad", ns="other"))
+        s = w.in_step()
+        assert s["problems"] == ["Pod other/fresh is skipped: status.podIPs: not an IP address"]
+        assert ".pods/other/fresh" in tree(zk), "what cannot be read stands"
+        w.tell("delete", kind="Pod", ns="other", name="fresh")
+        w.in_step()
+        assert ".pods/other" not in tree(zk)
+        # Damage is repaired, and others' nodes are left.
+        zk.delete(f"{BASE}/.pods/shop/db-1")
+        zk.create(f"{BASE}/.pods/shop/hand", b'{"schema":1,"ips":["192.0.2.1"]}')
+        eventually(lambda: zk.exists(f"{BASE}/.pods/shop/db-1"), what="the repair")
+        w.in_step()
+    before = tree(zk)
+    with start("pods") as w:
+        assert w.feed(ALL_KINDS).tell("delete", kind="Pod", ns="shop", name="cart-0") is None
+        w.in_step()
+        assert {p: data for p, (data, _) in tree(zk).items()} == {p: data for p, (data, _) in before.items()}
+
+
+def test_pods_wait_for_their_own_list_alone(zk, start):
+    with start("pods") as w:
+        w.feed(ALL_KINDS).in_step()
+    full = tree(zk)
+    with start("pods") as w:  # a role that may not list Pods
+        w.feed()
+        w.tell("delete", kind="Service", ns="shop", name="cart")
+        eventually(lambda: not zk.exists(f"{BASE}/shop/cart"), what="the removal of a Service")
+        assert not w.ask("stats")["kinds_synced"]
+        assert {p for p in tree(zk) if p.startswith(".pods")} == {p for p in full if p.startswith(".pods")}
+        w.tell("upsert", kind="Pod", object=next(o for o in recorded("Pod") if o["metadata"]["name"] == "db-0"))
+        w.tell("synced", kind="Pod")
+        w.in_step()
+        assert {p for p in tree(zk) if p.startswith(".pods")} == {".pods", ".pods/shop", ".pods/shop/db-0"}
+    with start() as w:  # a writer that is not asked for Pods does not touch them
+        w.feed(ALL_KINDS).in_step()
+        assert {p for p in tree(zk) if p.startswith(".pods")} == {".pods", ".pods/shop", ".pods/shop/db-0"}
 
 
 def test_deposed_writer_cannot_write(zk, start):

@@ -210,6 +210,45 @@ static void test_refused(void **state)
     }
 }
 
+static void test_pods(void **state)
+{
+    static const struct {
+        const char *in, *out; /* out NULL: refused */
+        int rc;
+    } cases[] = {
+        { "{\"schema\":1}", "{\"schema\":1}" },
+        { "{\"x\":1,\"ips\":[\"10.0.0.1\",\"FD00::1\"],\"managedBy\":\"me\",\"schema\":1}",
+          "{\"ips\":[\"10.0.0.1\",\"fd00::1\"],\"managedBy\":\"me\",\"schema\":1}" },
+        { "{\"ips\":[],\"schema\":1}", "{\"schema\":1}" },
+        { "{\"ips\":[\"10.0.0\"],\"schema\":1}", NULL, RC_MALFORMED },
+        { "{\"ips\":[5],\"schema\":1}", NULL, RC_MALFORMED },
+        { "{\"ips\":\"10.0.0.1\",\"schema\":1}", NULL, RC_MALFORMED },
+        { "{\"ips\":[\"10.0.0.1\"]}", NULL, RC_MALFORMED },
+        { "{\"schema\":2}", NULL, RC_UNSUPPORTED },
+        { "", NULL, RC_MALFORMED },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct pod *p;
+        char *problem = NULL;
+        print_message("case: %s\n", cases[i].in);
+        assert_int_equal(pod_decode(cases[i].in, strlen(cases[i].in), &p, &problem), cases[i].rc);
+        assert_int_equal(problem != NULL, cases[i].rc != 0);
+        free(problem);
+        if (cases[i].rc)
+            continue;
+        char *out = pod_encode(p);
+        assert_string_equal(out, cases[i].out);
+        free(out);
+        pod_free(p);
+    }
+}
+
+static void test_pods_path(void **state)
+{
+    assert_true(registry_in_pods(".pods") && registry_in_pods(".pods/a/b"));
+    assert_false(registry_in_pods(".podsx") || registry_in_pods("pods/a") || registry_in_pods(".pod"));
+}
+
 static void test_marks(void **state)
 {
     static const struct {
@@ -248,6 +287,8 @@ static void test_keep_unknown(void **state)
         { NODE_SERVICE, "{\"schema\":1}", "{\"endpoints\":[],\"schema\":1}", "{\"endpoints\":[],\"schema\":1}" },
         { NODE_SLICE, "{\"addressType\":\"IPv4\",\"schema\":1}", "{\"addressType\":\"IPv4\",\"endpoints\":[],\"schema\":1}",
           "{\"addressType\":\"IPv4\",\"schema\":1}" },
+        { NODE_POD, "{\"ips\":[\"10.0.0.1\"],\"schema\":1}", "{\"ips\":[],\"note\":\"n\",\"schema\":1}",
+          "{\"ips\":[\"10.0.0.1\"],\"note\":\"n\",\"schema\":1}" },
         { NODE_NAMESPACE, "{\"schema\":1}", "{\"managedBy\":\"me\",\"note\":\"n\",\"schema\":1}",
           "{\"note\":\"n\",\"schema\":1}" },
     };
@@ -263,7 +304,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ip),      cmocka_unit_test(test_names),   cmocka_unit_test(test_canonical),
         cmocka_unit_test(test_fields),  cmocka_unit_test(test_refused), cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_keep_unknown),
+        cmocka_unit_test(test_keep_unknown), cmocka_unit_test(test_pods), cmocka_unit_test(test_pods_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

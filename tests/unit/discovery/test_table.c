@@ -31,6 +31,13 @@ static const struct svc_entry *get(struct svc_table *t, const char *ns, const ch
     return table_service(t, buf_str(ns), buf_str(name));
 }
 
+static bool has_pod(struct svc_table *t, const char *ns, const char *ip_text)
+{
+    struct ip ip;
+    assert_int_equal(ip_parse(ip_text, &ip), 0);
+    return table_pod_exists(t, buf_str(ns), &ip);
+}
+
 /* The endpoints as "label@address" with "!" behind those not ready, and "/port" of their first port, one blank between. */
 static const char *show(const struct svc_entry *e)
 {
@@ -372,6 +379,69 @@ static void test_states(void **state)
 }
 
 /* Ten thousand endpoints in a hundred slices: every one is found by label and by address, also after one slice changes. */
+static void test_pods(void **state)
+{
+    struct svc_table *t = table_new();
+    struct table_owner owner;
+    struct ip ip = { .family = 4, .b = { 10, 0, 0, 1 } };
+
+    put(t, ".pods", "{\"schema\":1}");
+    put(t, ".pods/shop", "{\"schema\":1}");
+    assert_int_equal(table_generation(t), 0); /* these two say nothing */
+    put(t, ".pods/shop/a", "{\"schema\":1,\"ips\":[\"10.0.0.1\",\"fd00::1\",\"10.0.0.1\"]}");
+    assert_true(has_pod(t, "shop", "10.0.0.1") && has_pod(t, "shop", "fd00::1"));
+    assert_false(has_pod(t, "ops", "10.0.0.1") || has_pod(t, "shop", "10.0.0.2"));
+    assert_int_equal(table_generation(t), 1);
+    put(t, ".pods/shop/a", "{\"ips\":[\"fd00::1\",\"10.0.0.1\"],\"x\":1,\"schema\":1}");
+    assert_int_equal(table_generation(t), 1); /* the same to a reader */
+
+    /* No service, no namespace, no name in the reverse tree comes of them. */
+    assert_false(table_namespace_exists(t, buf_str("shop")));
+    assert_int_equal(table_service_count(t), 0);
+    assert_int_equal(table_reverse(t, &ip, &owner, 1), 0);
+
+    /* Pods on their node's network share its address. */
+    put(t, ".pods/shop/b.0", "{\"schema\":1,\"ips\":[\"10.0.0.1\"]}");
+    put(t, ".pods/ops/a", "{\"schema\":1,\"ips\":[\"10.0.0.1\"]}");
+    assert_int_equal(table_pod_count(t), 3);
+    put(t, ".pods/shop/a", "{\"schema\":1,\"ips\":[\"10.0.0.9\"]}");
+    assert_true(has_pod(t, "shop", "10.0.0.1") && has_pod(t, "shop", "10.0.0.9"));
+    assert_false(has_pod(t, "shop", "fd00::1"));
+    table_remove(t, ".pods/shop/b.0", 1);
+    assert_false(has_pod(t, "shop", "10.0.0.1"));
+    assert_true(has_pod(t, "ops", "10.0.0.1"));
+
+    /* What cannot be read changes nothing; what is none of ours is not looked at. */
+    uint64_t generation = table_generation(t);
+    put(t, ".pods/shop/a", "{\"schema\":1,\"ips\":[\"x\"]}");
+    put(t, ".pods/shop/a", "{\"schema\":2}");
+    assert_int_equal(table_bad_nodes(t), 2);
+    static const char *const strange[] = { ".pods/shop/.hidden", ".pods/Shop/a", ".pods//a", ".pods/shop/a/deep", ".podsx/shop/a",
+                                           ".pods/shop/" };
+    for (size_t i = 0; i < ARRAY_LEN(strange); i++) {
+        put(t, strange[i], "{\"schema\":1,\"ips\":[\"10.0.0.7\"]}");
+        table_remove(t, strange[i], 1);
+    }
+    table_remove(t, ".pods/shop/nobody", 1);
+    table_remove(t, ".pods/nowhere", 1);
+    assert_int_equal(table_generation(t), generation);
+    assert_int_equal(table_bad_nodes(t), 2);
+    assert_true(has_pod(t, "shop", "10.0.0.9"));
+    assert_false(has_pod(t, "shop", "10.0.0.7"));
+
+    /* A removal takes along what is below it. */
+    put(t, ".pods/shop/c", "{\"schema\":1,\"ips\":[\"10.0.0.10\"]}");
+    table_remove(t, ".pods/shop", 1);
+    assert_false(has_pod(t, "shop", "10.0.0.9") || has_pod(t, "shop", "10.0.0.10"));
+    assert_int_equal(table_pod_count(t), 1);
+    table_remove(t, ".pods", 1);
+    assert_int_equal(table_pod_count(t), 0);
+    assert_int_equal(table_generation(t), generation + 3);
+    put(t, ".pods/shop/c", "{\"schema\":1}"); /* without an address */
+    assert_int_equal(table_pod_count(t), 1);
+    table_free(t);
+}
+
 static void test_large_service(void **state)
 {
     struct svc_table *t = table_new();
@@ -414,6 +484,7 @@ int main(void)
         cmocka_unit_test(test_reverse), cmocka_unit_test(test_reverse_prefix),
         cmocka_unit_test(test_each),    cmocka_unit_test(test_listeners),
         cmocka_unit_test(test_states),  cmocka_unit_test(test_large_service),
+        cmocka_unit_test(test_pods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -42,6 +42,15 @@ static void setup_end(struct setup *s)
     memset(s, 0, sizeof(*s));
 }
 
+static enum dns_pods pods_mode(const char *name)
+{
+    for (int i = 0; dns_pods_names[i]; i++)
+        if (strcmp(name, dns_pods_names[i]) == 0)
+            return (enum dns_pods)i;
+    fail_msg("mode %s", name);
+    return DNS_PODS_DISABLED;
+}
+
 static void setup_start(struct setup *s, char *line)
 {
     char *save, *name = strtok_r(line, " ", &save), *flag, *error = NULL;
@@ -52,8 +61,8 @@ static void setup_start(struct setup *s, char *line)
     while ((flag = strtok_r(NULL, " ", &save))) {
         if (strcmp(flag, "--ignore-empty") == 0)
             s->cfg.ignore_empty = true;
-        else if (strcmp(flag, "--pods-insecure") == 0)
-            s->cfg.pods_insecure = true;
+        else if (strcmp(flag, "--pods") == 0)
+            s->cfg.pods = pods_mode(strtok_r(NULL, " ", &save));
         else if (strcmp(flag, "--unsynced") == 0)
             s->unsynced = true;
         else if (strcmp(flag, "--namespace") == 0)

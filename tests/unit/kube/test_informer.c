@@ -369,6 +369,20 @@ static void test_namespace_that_cannot_be_read(void **state)
     PLAY(KUBE_NAMESPACE, NULL, { REFUSE, NULL, 403, .expect = "!list namespaces: 403 Forbidden " });
 }
 
+#define PODS(rest) "fieldSelector=status.phase%21%3DSucceeded%2Cstatus.phase%21%3DFailed&" rest " "
+static void test_pods(void **state)
+{
+    PLAY(KUBE_POD, NULL,
+         { REFUSE, "{'message':'forbidden'}", 403, .expect = "!list pods: 403 Forbidden: forbidden " },
+         { DUE, NULL, FIRST, "get /api/v1/pods?" PODS("limit=500") },
+         { LIST, LISTED("10", OBJ("p", "1")),
+           .expect = "+d/p synced get /api/v1/pods?" PODS("watch=1&resourceVersion=10&allowWatchBookmarks=true") },
+         { STREAM, EVENT("DELETED", OBJ("p", "11")), .expect = "-d/p " }); /* so does the end of its life look */
+    PLAY(KUBE_POD, "shop",
+         { LIST, LISTED("10", ""),
+           .expect = "synced get /api/v1/namespaces/shop/pods?" PODS("watch=1&resourceVersion=10&allowWatchBookmarks=true") });
+}
+
 /* The waits of a row of failures stay in their ranges, reach the top, and are not all alike. */
 static void test_back_off(void **state)
 {
@@ -411,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_uids),
         cmocka_unit_test(test_beta),
         cmocka_unit_test(test_namespace_that_cannot_be_read),
+        cmocka_unit_test(test_pods),
         cmocka_unit_test(test_back_off),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,14 +160,17 @@ static void test_first_delivery(void **state)
                       "---\napiVersion: v1\nkind: Endpoints\nmetadata: {name: c}\nsubsets: [{addresses: [{ip: 10.1.0.2}]}]\n"
                       "---\napiVersion: discovery.k8s.io/v1beta1\nkind: EndpointSlice\nmetadata:\n  name: c-x\n"
                       "  labels: {kubernetes.io/service-name: c}\naddressType: IPv4\n");
+    put(&w, "e.yaml", "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: pods}\nspec: {containers: []}\n"
+                      "status: {phase: Running, podIP: 10.1.0.9}\n---\napiVersion: v1\nkind: PodList\nitems:\n"
+                      "- metadata: {name: q}\n- metadata: {name: r, namespace: pods}\n  status: {phase: Failed, podIP: 10.1.0.8}\n");
     put(&w, ".hidden.yaml", SERVICE("hidden", "10.0.0.9"));
     put(&w, "notes.txt", "not: [yaml");
     source_open(&w, w.dir);
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
     static const char *const want[] = {
         "Namespace /n", "Namespace /empty", "Namespace /default", "Service n/a", "Service default/b",
         "Service default/c", "EndpointSlice default/b-ipv4", "EndpointSlice default/b-ipv6",
-        "EndpointSlice default/c-x",
+        "EndpointSlice default/c-x", "Pod pods/p", "Pod default/q", "Pod pods/r", "Namespace /pods",
     };
     for (size_t i = 0; i < ARRAY_LEN(want); i++) {
         print_message("case: %s\n", want[i]);
@@ -178,6 +181,8 @@ static void test_first_delivery(void **state)
     assert_string_equal(ip(&w, "Service default/b"), "None");
     assert_string_equal(ip(&w, "Service default/c"), "10.0.0.3");
     assert_string_equal(w.problems, "");
+    assert_null(json_object_get(get(&w, "Pod pods/p"), "spec")); /* not kept in memory */
+    assert_string_equal(json_string_value(json_object_get(json_object_get(get(&w, "Pod pods/p"), "status"), "podIP")), "10.1.0.9");
     struct kube_stats stats;
     kube_source_stats(w.source, &stats);
     assert_true(stats.synced[KUBE_SERVICE] && stats.last_contact_ms > 0);
@@ -192,7 +197,7 @@ static void test_changes(void **state)
     world_open(&w);
     put(&w, "a.yaml", SERVICE("a", "10.0.0.1"));
     source_open(&w, w.dir);
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
 
     print_message("written in place\n");
     put(&w, "a.yaml", SERVICE("a", "10.0.0.2"));
@@ -282,7 +287,7 @@ static void test_single_file(void **state)
     put(&w, "two.yaml", SERVICE("b", "10.0.0.1"));
     char *path = x_asprintf("%s/one.conf", w.dir);
     source_open(&w, path);
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
     assert_null(get(&w, "Service n/b"));
     put(&w, ".new", SERVICE("a", "10.0.0.2"));
     in_dir(&w, "mv .new one.conf");
@@ -302,7 +307,7 @@ static void test_malformed_documents(void **state)
     world_open(&w);
     put(&w, "a.yaml", SERVICE("a", "10.0.0.1") "---\n" SERVICE("b", "10.0.0.1") "---\n" SERVICE("c", "10.0.0.1"));
     source_open(&w, w.dir);
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
 
     print_message("one is told from its name: the last good version of it stands, the others change\n");
     put(&w, "a.yaml", SERVICE("a", "10.0.0.2") "---\n" SERVICE("b", "10.0.0.999") "---\nkind: [\n");
@@ -348,7 +353,7 @@ static void test_problems_name_file_and_line(void **state)
     put(&w, "x.yaml", SERVICE("x", "10.0.0.1"));
     put(&w, "y.yaml", SERVICE("x", "10.0.0.2"));
     source_open(&w, w.dir);
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         print_message("case: %s\n", cases[i].name);
         assert_non_null(strstr(w.problems, cases[i].says));
@@ -364,7 +369,7 @@ static void test_large_file(void **state)
     struct world w;
     world_open(&w);
     source_open(&w, w.dir);
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
     for (int good = 0; good <= 1; good++) {
         char *path = x_asprintf("%s/%s", w.dir, ".big");
         FILE *f = fopen(path, "w");
@@ -378,7 +383,7 @@ static void test_large_file(void **state)
         if (!good)
             UNTIL(&w, strstr(w.problems, "9980 more problems in this file"));
     }
-    UNTIL(&w, w.upserts == 10001 && w.synced == 9);
+    UNTIL(&w, w.upserts == 10001 && w.synced == 3 * KUBE_KIND_COUNT);
     world_close(&w);
 }
 
@@ -422,7 +427,7 @@ static void test_example(void **state)
     struct world w;
     world_open(&w);
     source_open(&w, getenv("SHOP"));
-    UNTIL(&w, w.synced == 3);
+    UNTIL(&w, w.synced == KUBE_KIND_COUNT);
     static const char *const want[] = { "Service default/my-service", "Service shop/db", "Service shop/cart",
                                         "Service shop/pay", "Service shop/dual", "Service kube-system/kube-dns",
                                         "Namespace /default", "Namespace /shop", "Namespace /kube-system",

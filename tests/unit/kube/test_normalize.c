@@ -29,6 +29,15 @@ static void test_normalize(void **state)
           "{'apiVersion':'discovery.k8s.io/v1','kind':'EndpointSlice','metadata':{'name':'s'},'endpoints':["
           "{'addresses':['1.1.1.1'],'zone':'z','nodeName':'n'},{'nodeName':'m','deprecatedTopology':{'rack':'r'}},{},5]}",
           KUBE_ENDPOINT_SLICE },
+        { "of a Pod little is left",
+          "{'metadata':{'name':'p','namespace':'n','uid':'u','resourceVersion':'7','labels':{'a':'b'},'managedFields':[1]},"
+          "'spec':{'containers':[{'name':'c'}]},'status':{'phase':'Running','podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.1'}],"
+          "'conditions':[{'type':'Ready'}]}}",
+          "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p','namespace':'n','uid':'u','resourceVersion':'7'},"
+          "'status':{'phase':'Running','podIP':'1.1.1.1','podIPs':[{'ip':'1.1.1.1'}]}}",
+          KUBE_POD },
+        { "a Pod's status of the wrong type", "{'metadata':{'name':'p'},'status':5}",
+          "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'p'},'status':5}", KUBE_POD },
         { "no name", "{'metadata':{}}", NULL, KUBE_SERVICE },
         { "name of the wrong type", "{'metadata':{'name':5}}", NULL, KUBE_SERVICE },
         { "no metadata", "{}", NULL, KUBE_NAMESPACE },

@@ -85,6 +85,13 @@ static void test_issues(void **state)
           "subsets[0].notReadyAddresses: must be a list|subsets[1]: must be a mapping|" },
         { MANIFEST_ENDPOINTS, "metadata: {name: a}\nsubsets: [{ports: [{port: 0}]}]",
           "subsets[0].ports[0].port: must be 1..65535|" },
+        { MANIFEST_POD, "metadata: {name: a.0}\nspec: {containers: []}", "" },
+        { MANIFEST_POD, "metadata: {name: a}\nstatus: {phase: Running, podIP: '', podIPs: [{ip: 10.0.0.1}, {ip: 'fd00::1'}]}", "" },
+        { MANIFEST_POD, "metadata: {name: A_b}\nstatus: 5", "metadata.name: must be a DNS name|status: must be a mapping|" },
+        { MANIFEST_POD, "metadata: {name: a}\nstatus: {phase: 1, podIP: x, podIPs: [10.0.0.1, {ip: 10.0.0}, {}]}",
+          "status.phase: must be a string|status.podIP: must be an IP address|status.podIPs[0]: must be a mapping|"
+          "status.podIPs[1].ip: must be an IP address|status.podIPs[2].ip: missing|" },
+        { MANIFEST_POD, "metadata: {name: a}\nstatus: {podIPs: {}}", "status.podIPs: must be a list|" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct yaml_docs docs;

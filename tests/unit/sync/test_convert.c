@@ -223,6 +223,72 @@ static void test_slice_without_service(void **state)
     json_decref(obj);
 }
 
+static void test_recorded_pods(void **state)
+{
+    json_t *items = load_items("pods.list.json"), *obj;
+    size_t i;
+    assert_int_equal(json_array_size(items), 10);
+    json_array_foreach(items, i, obj)
+    {
+        char *json = NULL, *problem = NULL, want[128];
+        (void)snprintf(want, sizeof(want), "{\"ips\":[\"%s\"],\"managedBy\":\"quoll-sync\",\"schema\":1}",
+                       json_string_value(json_object_get(json_object_get(obj, "status"), "podIP")));
+        assert_int_equal(convert_pod(obj, meta(obj, "name"), &json, &problem), 0);
+        assert_string_equal(json, want);
+        free(json);
+    }
+    json_decref(items);
+}
+
+static void test_pods(void **state)
+{
+    static const struct {
+        const char *status, *out, *problem; /* both NULL: not stored */
+    } cases[] = {
+        { "{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"podIPs\":[{\"ip\":\"10.0.0.1\"},{\"ip\":\"FD00::1\"}]}",
+          "{\"ips\":[\"10.0.0.1\",\"fd00::1\"],\"managedBy\":\"quoll-sync\",\"schema\":1}", NULL },
+        { "{\"podIP\":\"10.0.0.1\"}", "{\"ips\":[\"10.0.0.1\"],\"managedBy\":\"quoll-sync\",\"schema\":1}", NULL },
+        { "{\"phase\":\"Pending\",\"podIP\":\"10.0.0.1\",\"podIPs\":[]}",
+          "{\"ips\":[\"10.0.0.1\"],\"managedBy\":\"quoll-sync\",\"schema\":1}", NULL },
+        { "{\"phase\":\"Unknown\",\"podIP\":\"10.0.0.1\"}",
+          "{\"ips\":[\"10.0.0.1\"],\"managedBy\":\"quoll-sync\",\"schema\":1}", NULL },
+        { "{\"phase\":\"Pending\"}", NULL, NULL },
+        { "{\"podIP\":\"\"}", NULL, NULL },
+        { "null", NULL, NULL },
+        { "{\"phase\":\"Succeeded\",\"podIP\":\"10.0.0.1\"}", NULL, NULL },
+        { "{\"phase\":\"Failed\",\"podIP\":\"x\"}", NULL, NULL },
+        { "{\"podIP\":\"10.0.0\"}", NULL, "status.podIP: not an IP address" },
+        { "{\"podIPs\":[{\"ip\":\"10.0.0.1\"},{}]}", NULL, "status.podIPs: not an IP address" },
+        { "{\"podIPs\":[\"10.0.0.1\"]}", NULL, "status.podIPs[0]: must be an object" },
+        { "{\"podIPs\":{}}", NULL, "status.podIPs: must be a list" },
+        { "{\"phase\":1}", NULL, "status.phase: must be a string" },
+        { "[]", NULL, "status: must be an object" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char *text = x_asprintf("{\"metadata\":{\"name\":\"p\"},\"status\":%s}", cases[i].status), *json = NULL, *problem = NULL;
+        json_t *obj = json_loads(text, 0, NULL);
+        print_message("case: %s\n", cases[i].status);
+        assert_non_null(obj);
+        int rc = convert_pod(obj, "p", &json, &problem);
+        assert_int_equal(rc, cases[i].out ? 0 : cases[i].problem ? RC_MALFORMED : RC_UNSUPPORTED);
+        assert_int_equal(json != NULL, rc == 0);
+        assert_int_equal(problem != NULL, rc == RC_MALFORMED);
+        if (json)
+            assert_string_equal(json, cases[i].out);
+        if (problem)
+            assert_string_equal(problem, cases[i].problem);
+        free(json);
+        free(problem);
+        free(text);
+        json_decref(obj);
+    }
+    char *json = NULL, *problem = NULL;
+    json_t *obj = json_loads("{\"status\":{\"podIP\":\"10.0.0.1\"}}", 0, NULL);
+    assert_int_equal(convert_pod(obj, "a/b", &json, &problem), RC_MALFORMED);
+    free(problem);
+    json_decref(obj);
+}
+
 static void test_time(void **state)
 {
     static const struct {
@@ -246,7 +312,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_recorded_services),   cmocka_unit_test(test_recorded_slices), cmocka_unit_test(test_services),
         cmocka_unit_test(test_selected_metadata),   cmocka_unit_test(test_slices),
-        cmocka_unit_test(test_slice_without_service), cmocka_unit_test(test_time),
+        cmocka_unit_test(test_slice_without_service), cmocka_unit_test(test_time), cmocka_unit_test(test_recorded_pods),
+        cmocka_unit_test(test_pods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -132,12 +132,46 @@ static void test_left_out_after_lost_connections(void **state)
     desired_done(&d);
 }
 
+static void test_pods(void **state)
+{
+    struct desired d;
+    desired_init(&d);
+    assert_false(desired_want(&d, ".pods").wanted);
+    desired_pods_begin(&d, 1);
+    assert_string_equal(take(&d), "+.pods "); /* even without a Pod: it says that they are looked after */
+    assert_false(desired_pod(&d, "a", "p", NULL, 1));
+    assert_true(desired_pod(&d, "a", "p", x_strdup("1"), 1));
+    assert_string_equal(take(&d), "+.pods/a +.pods/a/p ");
+    assert_true(desired_pod(&d, "a", "q", x_strdup("1"), 1));
+    assert_string_equal(take(&d), "+.pods/a/q ");
+    assert_false(desired_pod(&d, "a", "q", x_strdup("1"), 1)); /* the same again */
+    assert_true(desired_pod(&d, "a", "q", x_strdup("2"), 1));
+    assert_string_equal(take(&d), "+.pods/a/q ");
+    assert_int_equal(d.pods, 2);
+    assert_int_equal(d.namespaces + d.services + d.slices, 0);
+    assert_false(desired_want(&d, "a").wanted); /* a Pod makes no namespace */
+    desired_hold_pod(&d, "a", "q"); /* a good one that turns bad stays as it was */
+    assert_true(desired_want(&d, ".pods/a/q").wanted);
+    desired_hold_pod(&d, "b", "bad");
+    assert_string_equal(take(&d), "+.pods/b ");
+    assert_true(desired_want(&d, ".pods/b/bad").hold && !desired_want(&d, ".pods/b/bad").wanted);
+    assert_true(desired_pod(&d, "b", "bad", NULL, 1));
+    assert_string_equal(take(&d), "-.pods/b -.pods/b/bad ");
+    assert_true(desired_pod(&d, "a", "p", NULL, 1));
+    assert_string_equal(take(&d), "-.pods/a/p ");
+    assert_true(desired_pod(&d, "a", "q", NULL, 1));
+    assert_string_equal(take(&d), "-.pods/a -.pods/a/q ");
+    assert_int_equal(d.states.len, 1); /* .pods itself is wanted for good */
+    assert_int_equal(d.pods, 0);
+    desired_done(&d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_life), cmocka_unit_test(test_unknown_deletions),
         cmocka_unit_test(test_slice_moves), cmocka_unit_test(test_hold),
-        cmocka_unit_test(test_left_out_after_lost_connections),
+        cmocka_unit_test(test_left_out_after_lost_connections), cmocka_unit_test(test_pods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -90,41 +90,59 @@ static void test_rules(void **state)
     static const struct {
         const char *name;
         struct world w;
-        bool keep; /* removals not allowed */
+        enum { ALL, NONE, PODS_ONLY, NOT_PODS } keep; /* NONE...: which removals are allowed */
         const char *paths[8];
         const char *plan, *conflicts;
     } cases[] = {
-        { "nothing to do", { { { "a", OURS }, { "a/s", OURS } }, { { "a", OURS }, { "a/s", OURS } } }, false, { "a", "a/s" }, "", "" },
+        { "nothing to do", { { { "a", OURS }, { "a/s", OURS } }, { { "a", OURS }, { "a/s", OURS } } }, ALL, { "a", "a/s" }, "", "" },
         { "parents first, whatever the order asked",
-          { { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS } } }, false, { "a/s/e", "a/s", "a", "a/s" }, "+a +a/s +a/s/e ", "" },
-        { "a change carries the version compared", { { { "a/s", OURS2 } }, { { "a", OURS }, { "a/s", OURS } } }, false, { "a/s" }, "~a/s@11 ", "" },
-        { "fields of others are no difference", { { { "a/s", OURS } }, { { "a/s", OURS_X } } }, false, { "a/s" }, "", "" },
-        { "what cannot be read is written over", { { { "a/s", OURS } }, { { "a/s", "10.0.0.1" } } }, false, { "a/s" }, "~a/s@10 ", "" },
-        { "what nobody claims is written over", { { { "a/s", OURS } }, { { "a/s", HAND } } }, false, { "a/s" }, "~a/s@10 ", "" },
-        { "what another manages is not", { { { "a/s", OURS } }, { { "a/s", THEIRS } } }, false, { "a/s" }, "", "a/s:acme " },
-        { "nor what is below it", { { { "a/s", OURS }, { "a/s/e", OURS } }, { { "a/s", THEIRS } } }, false, { "a/s/e" }, "", "a/s:acme " },
+          { { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS } } }, ALL, { "a/s/e", "a/s", "a", "a/s" }, "+a +a/s +a/s/e ", "" },
+        { "a change carries the version compared", { { { "a/s", OURS2 } }, { { "a", OURS }, { "a/s", OURS } } }, ALL, { "a/s" }, "~a/s@11 ", "" },
+        { "fields of others are no difference", { { { "a/s", OURS } }, { { "a/s", OURS_X } } }, ALL, { "a/s" }, "", "" },
+        { "what cannot be read is written over", { { { "a/s", OURS } }, { { "a/s", "10.0.0.1" } } }, ALL, { "a/s" }, "~a/s@10 ", "" },
+        { "what nobody claims is written over", { { { "a/s", OURS } }, { { "a/s", HAND } } }, ALL, { "a/s" }, "~a/s@10 ", "" },
+        { "what another manages is not", { { { "a/s", OURS } }, { { "a/s", THEIRS } } }, ALL, { "a/s" }, "", "a/s:acme " },
+        { "nor what is below it", { { { "a/s", OURS }, { "a/s/e", OURS } }, { { "a/s", THEIRS } } }, ALL, { "a/s/e" }, "", "a/s:acme " },
         { "removals last, children first",
-          { { { "b", OURS } }, { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS } } }, false, { "a", "a/s", "a/s/e", "b" },
+          { { { "b", OURS } }, { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS } } }, ALL, { "a", "a/s", "a/s/e", "b" },
           "+b -a/s/e@12 -a/s@11 -a@10 ", "" },
-        { "a parent takes its children along", { { { 0 } }, { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS } } }, false, { "a" },
+        { "a parent takes its children along", { { { 0 } }, { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS } } }, ALL, { "a" },
           "-a/s/e@12 -a/s@11 -a@10 ", "" },
-        { "none while not everything is known", { { { "b", OURS } }, { { "a", OURS } } }, true, { "a", "b" }, "+b ", "" },
-        { "not what others made", { { { 0 } }, { { "a", HAND }, { "b", THEIRS }, { "c", "" } } }, false, { "a", "b", "c" }, "", "" },
-        { "not what is held", { { { 0 } , }, { { "a", OURS } }, "a" }, false, { "a" }, "", "" },
+        { "none while not everything is known", { { { "b", OURS } }, { { "a", OURS } } }, NONE, { "a", "b" }, "+b ", "" },
+        { "not what others made", { { { 0 } }, { { "a", HAND }, { "b", THEIRS }, { "c", "" } } }, ALL, { "a", "b", "c" }, "", "" },
+        { "not what is held", { { { 0 } , }, { { "a", OURS } }, "a" }, ALL, { "a" }, "", "" },
         { "not hidden nodes, nor deeper ones",
-          { { { 0 } }, { { ".leader", OURS }, { "a/.x", OURS }, { "a/s/e/deep", OURS } } }, false, { ".leader", "a/.x", "a/s/e/deep" }, "", "" },
+          { { { 0 } }, { { ".leader", OURS }, { "a/.x", OURS }, { "a/s/e/deep", OURS } } }, ALL, { ".leader", "a/.x", "a/s/e/deep" }, "", "" },
         { "a service over foreign nodes is emptied",
-          { { { "a", OURS } }, { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS }, { "a/s/x", HAND } } }, false, { "a/s" },
+          { { { "a", OURS } }, { { "a", OURS }, { "a/s", OURS }, { "a/s/e", OURS }, { "a/s/x", HAND } } }, ALL, { "a/s" },
           "~a/s@11! -a/s/e@12 ", "" },
-        { "once only", { { { "a", OURS } }, { { "a", OURS }, { "a/s", "" }, { "a/s/x", HAND } } }, false, { "a/s" }, "", "" },
-        { "and goes when they are gone", { { { "a", OURS } }, { { "a", OURS }, { "a/s", "" } } }, false, { "a/s" }, "-a/s@11 ", "" },
-        { "a namespace over foreign nodes stays", { { { 0 } }, { { "a", OURS }, { "a/h", HAND } } }, false, { "a" }, "", "" },
+        { "once only", { { { "a", OURS } }, { { "a", OURS }, { "a/s", "" }, { "a/s/x", HAND } } }, ALL, { "a/s" }, "", "" },
+        { "and goes when they are gone", { { { "a", OURS } }, { { "a", OURS }, { "a/s", "" } } }, ALL, { "a/s" }, "-a/s@11 ", "" },
+        { "a namespace over foreign nodes stays", { { { 0 } }, { { "a", OURS }, { "a/h", HAND } } }, ALL, { "a" }, "", "" },
         { "a removal that is not asked for by itself still sees what is wanted below",
-          { { { "a/s", OURS } }, { { "a", OURS }, { "a/s", OURS } } }, false, { "a" }, "", "" },
+          { { { "a/s", OURS } }, { { "a", OURS }, { "a/s", OURS } } }, ALL, { "a" }, "", "" },
+        { "Pods, parents first", { { { ".pods", OURS }, { ".pods/a", OURS }, { ".pods/a/p.0", OURS } } }, ALL,
+          { ".pods/a/p.0", ".pods/a", ".pods" }, "+.pods +.pods/a +.pods/a/p.0 ", "" },
+        { "the Pods' node stays, what is below it goes",
+          { { { 0 } }, { { ".pods", OURS }, { ".pods/a", OURS }, { ".pods/a/p", OURS } } }, PODS_ONLY, { ".pods", ".pods/a" },
+          "-.pods/a/p@12 -.pods/a@11 ", "" },
+        { "nothing of Pods while they are not known", { { { 0 } }, { { ".pods/a", OURS }, { ".pods/a/p", OURS }, { "b", OURS } } },
+          NOT_PODS, { ".pods/a", ".pods/a/p", "b" }, "-b@12 ", "" },
+        { "and Pods alone while nothing else is", { { { 0 } }, { { ".pods/a/p", OURS }, { "b", OURS } } }, PODS_ONLY,
+          { ".pods/a/p", "b" }, "-.pods/a/p@10 ", "" },
+        { "nor others' Pods, hidden or deeper ones",
+          { { { 0 } }, { { ".pods/a/p", HAND }, { ".pods/a/.x", OURS }, { ".pods/a/p/deep", OURS }, { ".podsx/a", OURS } } }, ALL,
+          { ".pods/a/p", ".pods/a/.x", ".pods/a/p/deep", ".podsx/a" }, "", "" },
+        { "a Pod below what another manages", { { { ".pods/a/p", OURS } }, { { ".pods/a", THEIRS } } }, ALL, { ".pods/a/p" }, "",
+          ".pods/a:acme " },
+        { "a namespace of Pods over foreign nodes stays as it is", { { { 0 } }, { { ".pods/a", OURS }, { ".pods/a/h", HAND } } }, ALL,
+          { ".pods/a" }, "", "" },
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct world w = cases[i].w;
-        struct plan_world pw = { &w, want, actual, children, on_conflict, !cases[i].keep };
+        struct plan_world pw = { &w, want, actual, children, on_conflict,
+                                 .may_remove = cases[i].keep == ALL || cases[i].keep == NOT_PODS,
+                                 .may_remove_pods = cases[i].keep == ALL || cases[i].keep == PODS_ONLY };
         struct plan_limits limits = { 128, 1 << 20 };
         struct plan p;
         size_t n = 0;

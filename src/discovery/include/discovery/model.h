@@ -103,17 +103,36 @@ struct slice {
     char *managed_by;        /* as in struct svc */
 };
 
+/* A Pod, of which only its addresses are kept: enough to tell whether a namespace has a Pod with an address. */
+struct pod {
+    struct ip *ips;
+    size_t ip_count;
+    char *managed_by; /* as in struct svc */
+};
+
 struct svc *svc_new(const char *ns, const char *name);
 void svc_free(struct svc *s);
 struct slice *slice_new(const char *name);
 void slice_free(struct slice *s);
+struct pod *pod_new(void);
+void pod_free(struct pod *p);
 
 /* Canonical JSON, owned text. */
 char *svc_encode(const struct svc *s);
 char *slice_encode(const struct slice *s);
+char *pod_encode(const struct pod *p);
 /* RC_MALFORMED, RC_UNSUPPORTED (schema newer than ours), and *ret_problem (may be NULL) an owned text naming the field. */
 int svc_decode(const char *ns, const char *name, const void *json, size_t len, struct svc **ret, char **ret_problem);
 int slice_decode(const char *name, const void *json, size_t len, struct slice **ret, char **ret_problem);
+int pod_decode(const void *json, size_t len, struct pod **ret, char **ret_problem);
+
+/* Pods are below this node of the cluster: ".pods/<namespace>/<pod>". It and its namespaces hold what namespaces hold. */
+#define REGISTRY_PODS ".pods"
+static inline bool registry_in_pods(const char *path) /* relative to <root>/<cluster> */
+{
+    size_t n = sizeof(REGISTRY_PODS) - 1;
+    return strncmp(path, REGISTRY_PODS, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
 
 /* A namespace's node says only who manages it. Owned text. */
 char *namespace_encode(const char *managed_by);
@@ -121,7 +140,7 @@ char *namespace_encode(const char *managed_by);
 /* What a writer needs to know of any node without knowing its kind.
  * The node's "managedBy", owned; NULL when the data is not a JSON object of our schema, or nobody claims it. */
 char *node_managed_by(const void *json, size_t len);
-enum node_kind { NODE_NAMESPACE, NODE_SERVICE, NODE_SLICE };
+enum node_kind { NODE_NAMESPACE, NODE_SERVICE, NODE_SLICE, NODE_POD };
 /* `wanted` (canonical, of that kind) with the fields of `actual` that this schema does not know added to it: what to write
  * over `actual` so that other programs' fields survive. Owned text; a copy of `wanted` when there is nothing to keep. */
 char *node_keep_unknown(enum node_kind kind, const char *wanted, const void *actual, size_t len);

@@ -51,6 +51,10 @@ void table_each_namespace(const struct svc_table *t, void (*fn)(const char *ns, 
 void table_each_service(const struct svc_table *t, struct buf ns, void (*fn)(const struct svc_entry *e, void *data),
                         void *data);
 size_t table_service_count(const struct svc_table *t);
+/* Is there a Pod with this address in that namespace? Pods are in the registry only when a writer was asked for them; they
+ * make no namespace exist. */
+bool table_pod_exists(const struct svc_table *t, struct buf ns, const struct ip *addr);
+size_t table_pod_count(const struct svc_table *t);
 
 bool table_synced(const struct svc_table *t);       /* complete at least once */
 int64_t table_stale_ms(const struct svc_table *t);  /* 0: fresh; -1: never synced */
@@ -69,8 +73,8 @@ void table_unlisten(struct svc_table *t, struct table_listener *l);
 /* ---- feeding, by hand (tests) or from ZooKeeper ---- */
 struct svc_table *table_new(void);
 void table_free(struct svc_table *t);
-/* `path` relative to <root>/<cluster>: "ns", "ns/svc", "ns/svc/slice". Nodes that are none of ours (names starting with '.',
- * undecodable data, deeper paths) are ignored; undecodable data of a known node keeps its last good state and is counted. */
+/* `path` relative to <root>/<cluster>: "ns", "ns/svc", "ns/svc/slice", ".pods/ns/pod". Nodes that are none of ours (other names
+ * starting with '.', undecodable data, deeper paths) are ignored; undecodable data of a known node keeps its last good state and is counted. */
 void table_put(struct svc_table *t, const char *path, const void *data, size_t len, int64_t now_wall_ms);
 void table_remove(struct svc_table *t, const char *path, int64_t now_wall_ms);
 void table_set_synced(struct svc_table *t);

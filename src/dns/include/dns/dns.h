@@ -12,13 +12,21 @@
 #include "base/bytes.h"
 #include "discovery/table.h"
 
+/* What a-b-c-d.<namespace>.pod.<zone> answers, where the namespace exists. */
+enum dns_pods {
+    DNS_PODS_DISABLED, /* nothing: there are no such names */
+    DNS_PODS_INSECURE, /* the address in the name, whoever has it */
+    DNS_PODS_VERIFIED, /* the same, if a Pod of that namespace has it (table_pod_exists) */
+};
+extern const char *const dns_pods_names[]; /* "disabled", "insecure", "verified", NULL: by the enum's values */
+
 struct dns_config {
     const char *const *zones; /* absolute, with or without trailing dot; the first that is not a reverse zone is primary */
     size_t zone_count;        /* 0: cluster.local, in-addr.arpa, ip6.arpa */
     uint32_t ttl_s;           /* 0..3600 */
     const char *const *namespaces; /* allow list; count 0: all */
     size_t namespace_count;
-    bool pods_insecure;       /* a-b-c-d.ns.pod.<zone> answers the address in the name */
+    enum dns_pods pods;
     bool ignore_empty;        /* a ClusterIP service without a ready endpoint is NXDOMAIN too */
     const char *const *forward; /* upstream "ip[:port]" addresses for other names; count 0: REFUSED */
     size_t forward_count;

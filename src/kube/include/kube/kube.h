@@ -1,9 +1,10 @@
 /* kube.h - where Kubernetes objects come from: an API server, or files of manifests.
  *
- * Purpose    Both sources deliver the same thing: the wanted set of Services, EndpointSlices and Namespaces, as
- *            it is now and as it changes. Consumers see one shape, whatever the API server's age:
+ * Purpose    Both sources deliver the same thing: the wanted set of Services, EndpointSlices, Namespaces and (when
+ *            asked for) Pods, as it is now and as it changes. Consumers see one shape, whatever the API server's age:
  *            v1 Service, discovery.k8s.io/v1 EndpointSlice, v1 Namespace. (discovery.k8s.io/v1beta1 slices and,
- *            in manifests, v1 Endpoints are converted; metadata.managedFields is dropped.)
+ *            in manifests, v1 Endpoints are converted; metadata.managedFields is dropped.) Of a Pod only name,
+ *            namespace, uid, resourceVersion, phase and addresses are left.
  * Threading  Everything runs on the loop that the source was given; callbacks come from that loop.
  * Ownership  Options are copied. A kube_object and its json are borrowed for the call.
  * Errors     A source never ends by itself: it reports trouble through on_problem and goes on with back-off. The last
@@ -16,8 +17,8 @@
 
 #include "base/core.h"
 
-enum kube_kind { KUBE_NAMESPACE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE, KUBE_KIND_COUNT };
-const char *kube_kind_name(enum kube_kind kind); /* "Namespace", "Service", "EndpointSlice" */
+enum kube_kind { KUBE_NAMESPACE, KUBE_SERVICE, KUBE_ENDPOINT_SLICE, KUBE_POD, KUBE_KIND_COUNT };
+const char *kube_kind_name(enum kube_kind kind); /* "Namespace", "Service", "EndpointSlice", "Pod" */
 
 struct kube_object {
     enum kube_kind kind;
@@ -53,6 +54,7 @@ struct kube_api_options {
     const char *kubeconfig; /* NULL: $KUBECONFIG, then in-cluster, then ~/.kube/config */
     const char *context;    /* NULL: current-context */
     const char *ns;         /* NULL: all namespaces */
+    bool pods;              /* list and watch Pods too, but for those that have ended: a large cluster has many */
     uint32_t page_limit;    /* objects a page of a list; 0: 500 */
     /* Timing, 0 = the default in brackets; tests shrink them. */
     uint32_t backoff_min_ms /* [800] */, backoff_max_ms /* [30000] */;
@@ -79,6 +81,7 @@ int kube_api_open(uv_loop_t *loop, const struct kube_api_options *opt, const str
  *     clusterIP "None", that is, as a headless one.
  *   - v1 Endpoints become EndpointSlices named "<name>-<family>" unless a slice for that service exists in the files.
  *   - an EndpointSlice's service is its label kubernetes.io/service-name.
+ *   - Pods are always delivered, as they are written: nothing runs here that would give them a status.
  * RC_NOTFOUND/RC_DENIED/RC_IO with *ret_error when the path cannot be read at all. */
 int kube_manifests_open(uv_loop_t *loop, const char *path, const struct kube_handler *h, struct kube_source **ret,
                         char **ret_error);

@@ -20,6 +20,8 @@ struct sync_options {
     size_t label_prefix_count;
     const char *const *annotation_prefixes; /* annotations to store; count 0: none */
     size_t annotation_prefix_count;
+    /* Store Pods too (REGISTRY_PODS), from a source that delivers them. Without it what is stored of Pods is left alone. */
+    bool pods;
     /* One line for people about something that was skipped or went wrong; may be NULL (then it is logged). */
     void (*on_problem)(void *data, const char *text);
     void *data;
@@ -27,10 +29,10 @@ struct sync_options {
 
 struct sync_stats {
     bool leading;        /* this is the writer */
-    bool kinds_synced;   /* the source has delivered every kind */
+    bool kinds_synced;   /* the source has delivered every kind that is stored */
     bool in_step;        /* leading, everything wanted is written and nothing waits */
     uint64_t epoch;      /* of the writer, fences deposed ones; 0: never led */
-    uint64_t wanted_services, wanted_slices, wanted_namespaces;
+    uint64_t wanted_services, wanted_slices, wanted_namespaces, wanted_pods;
     uint64_t writes, batches, write_errors, skipped_objects;
     int64_t last_lag_ms, max_lag_ms; /* from a change's arrival to its commit */
 };
