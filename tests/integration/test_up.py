@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from quollproc import QuollUp, dig, eventually, quoll, rcode
+from quollproc import QuollProcess, QuollUp, dig, eventually, quoll, rcode
 from zkserver import free_port
 
 SHOP = pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"
@@ -174,6 +174,9 @@ def test_bad_input(build_dir, tmp_path):
     refused(build_dir, ["up", "--colour"], 2, "--colour")
     refused(build_dir, ["up", "--ttl", "7000"], 2, "--ttl", "3600")
     refused(build_dir, ["dns", "--config", file], 2, "q.yaml:1", "ttl")
+    for command in ("up", "dns", "sync"):
+        refused(build_dir, [command, "--pods", "maybe"], 2, "--pods: maybe", "disabled, insecure, verified")
+    refused(build_dir, ["up", "--pods", "--ttl", "7000"], 2, "--ttl", "3600")
     refused(build_dir, ["server", cfg], 2, "zoo.cfg:2", "tickTime")
     refused(build_dir, ["server", tmp_path / "missing.cfg"], 3, "missing.cfg")
     refused(build_dir, ["up", "--dns-listen", "somewhere", *ports[:2], *ports[4:]], 2, "somewhere")
@@ -181,6 +184,35 @@ def test_bad_input(build_dir, tmp_path):
     refused(build_dir, ["ls", "/", "--zk", f"127.0.0.1:{free_port()}", "--timeout", "500"], 5, "--zk")
     assert quoll(build_dir, "dance", check=False).returncode == 2
     assert quoll(build_dir, "up", "--help").stdout.startswith("quoll up")
+
+
+def test_pods_in_separate_processes(build_dir, manifests):
+    """Without --pods nothing of Pods is stored; with it, or with the mode as a variable, reader and writer agree."""
+    (manifests / "pod.yaml").write_text("""
+apiVersion: v1
+kind: Pod
+metadata: {name: web-0, namespace: shop}
+status: {phase: Running, podIP: 10.244.1.5}
+""")
+    name = "10-244-1-5.shop.pod.cluster.local"
+    with QuollUp(build_dir, "--manifests", manifests, "--pods", "insecure") as up:
+        zk = ["--zk", up.zk]
+        assert dig(up.dns_port, name) == ["10.244.1.5"] and dig(up.dns_port, "192-0-2-9.shop.pod.cluster.local") == ["192.0.2.9"]
+        assert quoll(build_dir, "ls", "/quoll/registry/default/.pods", *zk, check=False).returncode == 4
+        port = free_port()
+        with QuollProcess(build_dir, "dns", *zk, "--dns-listen", f"127.0.0.1:{port}", env={"QUOLL_PODS": "verified"}) as dns:
+            assert rcode(port, name) == "NXDOMAIN", "no Pod is known"
+            up.end()
+            up.args[up.args.index("insecure")] = "verified"
+            up.start()
+            eventually(lambda: dig(port, name) == ["10.244.1.5"], 20, "the Pod")
+            assert rcode(port, "192-0-2-9.shop.pod.cluster.local") == "NXDOMAIN"
+            assert dns.metric("quoll_table_pods") == up.metric("quoll_sync_pods") == 1
+            stored = quoll(build_dir, "get", "/quoll/registry/default/.pods/shop/web-0", *zk).stdout
+            assert json.loads(stored) == {"schema": 1, "managedBy": "quoll-sync", "ips": ["10.244.1.5"]}
+            assert "web-0" not in quoll(build_dir, "services", *zk).stdout
+            (manifests / "pod.yaml").unlink()
+            eventually(lambda: rcode(port, name) == "NXDOMAIN", 20, "its end")
 
 
 def test_variables_and_file(build_dir, up, tmp_path):
