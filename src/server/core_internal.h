@@ -55,6 +55,7 @@ struct pending {
     bool has_digest;
     size_t body_len;   /* txn bytes between header and digest */
     struct wr txn;     /* header, body, digest */
+    uint8_t *create2;  /* a multi: which of its steps came as create2; NULL: none */
 };
 #define TXN_HEADER_LEN 32
 #define TXN_DIGEST_LEN 12

@@ -50,6 +50,20 @@ static bool multi_decode(struct prep *pr, struct rd *r)
     }
 }
 
+/* A step's type in the log. create2 is logged as create, which has the same body: 3.8.0 and 3.8.1 do not know create2 inside of a multi and
+ * skip the whole transaction, on disk and as a follower, without a word (ZooKeeper's DataTree.processTxn). The reply is to tell
+ * them apart. */
+static int32_t step_logged_type(struct prep *pr, size_t i)
+{
+    int32_t type = pr->c->steps.items[i].type;
+    if (type != ZK_OP_CREATE2)
+        return type;
+    if (!pr->p->create2)
+        pr->p->create2 = x_calloc(pr->c->steps.len, 1);
+    pr->p->create2[i] = 1;
+    return ZK_OP_CREATE;
+}
+
 static void step_write_error(struct wr *w, int32_t err)
 {
     wr_i32(w, ZK_OP_ERROR);
@@ -79,7 +93,7 @@ int32_t prep_multi(struct prep *pr, struct rd *r)
     for (size_t i = 0; i < pr->c->steps.len; i++) {
         const struct op *op = &pr->c->steps.items[i];
         size_t at = w->n;
-        wr_i32(w, op->type);
+        wr_i32(w, step_logged_type(pr, i));
         wr_i32(w, 0);
         int32_t err = prep_op(pr, op);
         if (err == ZK_MARSHALLINGERROR)

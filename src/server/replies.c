@@ -24,9 +24,9 @@ static void step_write_failed(struct wr *w, int32_t err)
     wr_i32(w, err);
 }
 
-static void step_write(struct wr *w, const struct tree_result *res)
+static void step_write(struct wr *w, const struct tree_result *res, bool create2)
 {
-    bool with_stat = res->type == ZK_OP_CREATE2 || res->type == ZK_OP_CREATE_TTL ||
+    bool with_stat = create2 || res->type == ZK_OP_CREATE2 || res->type == ZK_OP_CREATE_TTL ||
                      res->type == ZK_OP_CREATE_CONTAINER;
     multi_header_write(w, &(struct multi_header){ .type = with_stat ? (int32_t)ZK_OP_CREATE2 : res->type });
     if (with_stat || res->type == ZK_OP_CREATE)
@@ -35,13 +35,13 @@ static void step_write(struct wr *w, const struct tree_result *res)
         zk_stat_write(w, &res->stat);
 }
 
-static void multi_write(struct wr *w, const struct tree_result *res)
+static void multi_write(struct wr *w, const struct pending *p, const struct tree_result *res)
 {
     for (int32_t i = 0; i < res->sub_count; i++) {
         if (res->err != 0)
             step_write_failed(w, res->sub[i].err);
         else
-            step_write(w, &res->sub[i]);
+            step_write(w, &res->sub[i], p->create2 && p->create2[i]);
     }
     jute_write_multi_end(w);
 }
@@ -52,7 +52,7 @@ void reply_write(struct wr *w, const struct pending *p, const struct tree_result
     reply_header_write(w, &(struct reply_header){ .xid = p->xid, .zxid = p->zxid, .err = p->err });
     switch (p->txn_type) {
     case ZK_OP_MULTI:
-        multi_write(w, res);
+        multi_write(w, p, res);
         break;
     case ZK_OP_CREATE:
         jute_write_str(w, res->path);

@@ -1,0 +1,203 @@
+"""`quoll server` and Apache's server on each other's data directories, after kill -9, as their users would do it.
+
+What must be the same on both sides: every znode with its data, ACL and whole Stat, and the sessions, which their clients take up again on the
+other server. Small snapCount and log files, so that snapshots are written in the middle.
+"""
+import base64
+import hashlib
+import random
+import re
+import shutil
+
+import pytest
+from kazoo.client import KazooClient
+
+import apache
+import zkjute as j
+from conftest import skip_loudly
+from quollsrv import QuollServer
+from test_differential import BOB, OPEN, Closed, Link
+
+SUPER = "super:" + base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode()
+SETTINGS = {"maxSessionTimeout": 120000, "DigestAuthenticationProvider.superDigest": SUPER, "maxClientCnxns": 0, "preAllocSize": 64}
+WRITES = 400
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_both(build_dir):
+    missing = apache.available() or QuollServer.available(build_dir)
+    if missing:
+        skip_loudly(missing)
+
+
+class Session:
+    """A raw session, which outlives its connections."""
+
+    def __init__(self, server):
+        self.id, self.passwd, self.xid = 0, bytes(16), 0
+        self.attach(server)
+
+    def attach(self, server):
+        """On any server that has the session's data; raises Closed when the session is gone."""
+        self.link = Link(server.port)
+        self.link.send(j.connect(60000, self.id, self.passwd))
+        r = j.Reader(self.link.frame())
+        _, timeout, got, passwd = *r.unpack(">iiq"), r.bytes()
+        if timeout <= 0:
+            raise Closed()
+        assert self.id in (0, got)
+        self.id, self.passwd = got, passwd
+
+    def call(self, op, body=b""):
+        """(err, values)"""
+        self.xid += 1
+        self.link.send(j.request(self.xid, op, body))
+        while True:
+            frame = self.link.frame()
+            r = j.Reader(frame)
+            xid, _, err = r.unpack(">iqi")
+            if xid != -1:
+                return err, None if err else j.decode(op, frame[16:])
+
+    def close(self):
+        assert self.call(j.CLOSE)[0] == 0
+        self.link.socket.close()
+
+
+def tree_of(server):
+    """Every znode: data, ACL and Stat, by the super user, through a session that is closed again."""
+    s = Session(server)
+    assert s.call(j.AUTH, j.auth("digest", b"super:secret"))[0] == 0
+    nodes, todo = {}, ["/"]
+    while todo:
+        path = todo.pop()
+        (data, stat), (acl, _), (names,) = (s.call(op, body)[1] for op, body in (
+            (j.GET_DATA, j.path_flag(path, 0)), (j.GET_ACL, j.string(path)), (j.GET_CHILDREN, j.path_flag(path, 0))))
+        nodes[path] = (data, acl, stat)
+        todo += [path.rstrip("/") + "/" + name for name in names]
+    s.close()
+    return nodes
+
+
+def same_tree(a, b):
+    assert sorted(a) == sorted(b)
+    for path, node in a.items():
+        assert node == b[path], path
+
+
+class Work:
+    """A varied load of some sessions. What is written depends on the seed only."""
+
+    TOPS = ("/plain", "/seq", "/acl", "/con", "/quota")
+
+    def __init__(self, server, seed):
+        self.r = random.Random(seed)
+        self.sessions = [Session(server) for _ in range(3)]
+        for top in self.TOPS:
+            self.sessions[0].call(j.CREATE, j.create(top, b"", OPEN, 0))
+        quota = "/zookeeper/quota/quota"
+        for path, data in ((quota, b""), (quota + "/zookeeper_limits", b"count=5,bytes=100"), (quota + "/zookeeper_stats", b"count=0,bytes=0")):
+            self.sessions[0].call(j.CREATE, j.create(path, data, OPEN, 0))
+
+    def attach(self, server):
+        for s in self.sessions:
+            s.attach(server)
+
+    def path(self):
+        return self.r.choice(self.TOPS) + "".join("/" + self.r.choice("abcd") for _ in range(self.r.randrange(1, 4)))
+
+    def step(self):
+        r = self.r
+        path, data = self.path(), r.choice((None, b"", b"some data", bytes(range(256)) * 4))
+        acl = r.choice((OPEN, [(31, "digest", BOB)], [(1, "world", "anyone"), (31, "ip", "127.0.0.1/8")], [(31, "auth", "")])) if path.startswith("/acl") else OPEN
+        return r.choice((
+            lambda: (j.CREATE, j.create(path, data, acl, r.choice((0, 0, 0, 1, 2, 3)))),
+            lambda: (j.CREATE2, j.create(path, data, acl, r.choice((0, 0, 1, 2)))),
+            lambda: (j.CREATE_CONTAINER, j.create(path, data, acl, 4)),
+            lambda: (j.CREATE_TTL, j.create_ttl(path, data, acl, r.choice((5, 6)), 3600000 + r.randrange(1000))),
+            lambda: (j.DELETE, j.path_version(path, -1)),
+            lambda: (j.SET_DATA, j.set_data(path, data, r.choice((-1, -1, 0)))),
+            lambda: (j.SET_ACL, j.set_acl(path, acl, r.choice((-1, 0)))),
+        ))()
+
+    def run(self, steps):
+        for _ in range(steps):
+            s = self.r.choice(self.sessions)
+            if self.r.random() < 0.2:
+                made = [self.step() for _ in range(self.r.randrange(1, 5))]
+                s.call(j.MULTI, j.multi([m for m in made if m[0] != j.SET_ACL]))
+            elif self.r.random() < 0.03:
+                Session(self.server_of(s)).close()
+            else:
+                s.call(*self.step())
+
+    @staticmethod
+    def server_of(session):
+        class Same:
+            port = session.link.socket.getpeername()[1]
+        return Same
+
+
+class Servers:
+    """Ours and Apache's over copies of one data directory; at most one runs."""
+
+    def __init__(self, build_dir, top, snap_count, **settings):
+        self.top, self.count = top, 0
+        self.settings = {**SETTINGS, "snapCount": snap_count, **settings}
+        self.build_dir, self.running = build_dir, None
+
+    def start(self, kind, data=None):
+        """kind: quoll or apache. data: the directory (of a server that ended) to start on a copy of."""
+        self.count += 1
+        top = self.top / f"{self.count}-{kind}"
+        top.mkdir()
+        if data:
+            shutil.copytree(data / "data", top / "data")
+        if kind == "quoll":
+            args = [a for k, v in self.settings.items() for a in ("--set", f"{k}={v}")]
+            server = QuollServer(self.build_dir, top, args=[*args, "--http-listen", "off"])
+        else:
+            server = apache.ApacheServer(top, props=self.settings)
+        self.running = server.start()
+        return server
+
+    def kill(self):
+        server, self.running = self.running, None
+        server.kill9()
+        return server.datadir
+
+
+@pytest.fixture(params=[100000, 60], ids=["log only", "snapshots between"])
+def servers(build_dir, tmp_path, request):
+    s = Servers(build_dir, tmp_path, request.param)
+    yield s
+    if s.running:
+        s.running.kill9()
+
+
+def snapshots(data):
+    return [p.name for p in (data / "data" / "version-2").glob("snapshot.*") if re.fullmatch(r"snapshot\.[1-9a-f][0-9a-f]*", p.name)]
+
+
+@pytest.mark.parametrize("order", [("quoll", "apache", "quoll", "apache"), ("apache", "quoll", "apache")], ids="-".join)
+def test_there_and_back(servers, order):
+    """Each server goes on where the one before it was killed, and shows what that one showed."""
+    server = servers.start(order[0])
+    work = Work(server, 7)
+    for number, kind in enumerate(order[1:]):
+        work.run(WRITES)
+        before = tree_of(server)
+        assert len(before) > 60
+        assert sum(1 for _, _, stat in before.values() if stat["ephemeralOwner"]) > 5
+        data = servers.kill()
+        if servers.settings["snapCount"] == 60:
+            assert len(snapshots(data)) >= 2
+        server = servers.start(kind, data)
+        same_tree(before, tree_of(server))
+        work.attach(server)  # by the passwords that the other server gave out
+        for s in work.sessions:
+            mine = s.call(j.GET_EPHEMERALS, j.string("/"))[1][0]
+            assert mine == sorted(p for p, (_, _, stat) in before.items() if stat["ephemeralOwner"] == s.id), number
+    for s in work.sessions:
+        s.close()
+    assert not [p for p, (_, _, stat) in tree_of(server).items() if stat["ephemeralOwner"]]
