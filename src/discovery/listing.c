@@ -34,7 +34,7 @@ static void json_write(json_t *o, struct wr *out)
 static void env_name(const char *s, char out[64])
 {
     size_t n = 0;
-    for (; s[n] && n < 63; n++)
+    for (; n < 63 && s[n]; n++)
         out[n] = s[n] == '-' ? '_' : s[n] >= 'a' && s[n] <= 'z' ? (char)(s[n] - 'a' + 'A') : s[n];
     out[n] = '\0';
 }

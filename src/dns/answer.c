@@ -212,7 +212,7 @@ static void upstream_section(struct answer *a, int section)
     uint16_t n = dns_msg_write(u->msg, section, u->age_s, &a->c->w);
 
     a->counts[section + 1] = (uint16_t)(a->counts[section + 1] + n);
-    if (n < u->msg->counts[section] && section < 2)
+    if (section < 2 && n < u->msg->counts[section])
         a->flags |= DNS_F_TC;
 }
 
