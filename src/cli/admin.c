@@ -34,11 +34,12 @@ static void page_readyz(void *data, const struct http_request *req, struct http_
         struct sync_stats st;
         sync_stats(p->sync, &st);
         /* A standby is of use as soon as it knows what it would write. */
-        bool ready = st.kinds_synced && (st.in_step || !st.leading) && p->zk_connected;
+        bool ready = st.kinds_synced && (st.in_step || st.standing_by) && p->zk_connected;
         say(res, "sync", ready,
             !st.kinds_synced  ? "waiting for the first complete list of objects"
             : !p->zk_connected ? "ZooKeeper is away"
-            : !st.leading      ? "standing by"
+            : st.standing_by   ? "standing by"
+            : !st.leading      ? "electing a writer"
             : st.in_step       ? "writing"
                                : "behind");
     }

@@ -34,6 +34,7 @@ struct leader {
     int32_t version; /* of .leader since our claim */
     uint64_t epoch, claimed_epoch;
     bool leading, closing;
+    bool standing_by; /* another candidate is before us, as far as we know */
     bool busy;        /* a step is under way, or waits for the timer after a failure */
     bool look_again;  /* told to look while busy */
     unsigned pending; /* callbacks that the client still owes us */
@@ -56,6 +57,7 @@ static void maybe_free(struct leader *l)
 
 static void set_leading(struct leader *l, bool leading)
 {
+    l->standing_by = false; /* whoever knows better says so afterwards */
     if (l->leading == leading)
         return;
     l->leading = leading;
@@ -265,6 +267,7 @@ static void on_candidates(quoll_client *c, const struct quoll_result *res, void 
     l->own = x_asprintf("%s/%s", l->lock, own);
     if (before) {
         set_leading(l, false);
+        l->standing_by = true;
         settled(l);
     } else if (l->leading) {
         settled(l); /* still */
@@ -303,6 +306,11 @@ struct leader *leader_open(uv_loop_t *loop, quoll_client *client, const char *ba
 bool leader_leading(const struct leader *l)
 {
     return l->leading;
+}
+
+bool leader_standing_by(const struct leader *l)
+{
+    return l->standing_by;
 }
 
 uint64_t leader_epoch(const struct leader *l)

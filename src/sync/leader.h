@@ -27,6 +27,7 @@ struct leader_handler {
 struct leader *leader_open(uv_loop_t *loop, quoll_client *client, const char *base,
                            const struct leader_handler *h);
 bool leader_leading(const struct leader *l);
+bool leader_standing_by(const struct leader *l); /* another one leads, and we are enrolled */
 uint64_t leader_epoch(const struct leader *l); /* of the last leadership; 0: never led */
 /* The first step of every multi while leading. Borrows from l. */
 struct quoll_op leader_fence(const struct leader *l);

@@ -727,6 +727,7 @@ void sync_stats(const struct sync *s, struct sync_stats *ret)
 {
     *ret = s->stats;
     ret->leading = leader_leading(s->leader);
+    ret->standing_by = leader_standing_by(s->leader);
     ret->epoch = leader_epoch(s->leader);
     ret->wanted_services = s->desired.services;
     ret->wanted_slices = s->desired.slices;

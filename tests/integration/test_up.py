@@ -29,7 +29,7 @@ def up(build_dir, manifests):
 
 
 def test_first_walk(up, build_dir):
-    assert dig(up.dns_port, "my-service.default.svc.cluster.local") == ["10.96.100.1"]
+    eventually(lambda: dig(up.dns_port, "my-service.default.svc.cluster.local") == ["10.96.100.1"], 2, "the first answer")
     srv = dig(up.dns_port, "_http._tcp.my-service.default.svc.cluster.local", "SRV")
     assert srv == ["0 100 80 my-service.default.svc.cluster.local."]
     assert dig(up.dns_port, "1.100.96.10.in-addr.arpa", "PTR") == ["my-service.default.svc.cluster.local."]

@@ -76,7 +76,13 @@ class ZkServer:
         self._end(signal.SIGKILL)
 
     def pause(self):
+        """Returns once every thread is stopped: the signal alone lets some go on for a moment."""
         self.process.send_signal(signal.SIGSTOP)
+        end = time.monotonic() + 10
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        while any(t.read_text().rsplit(")", 1)[1].split()[0] not in "Tt" for t in tasks.glob("*/stat")):
+            assert time.monotonic() < end, "the server does not stop"
+            time.sleep(0.001)
 
     def resume(self):
         self.process.send_signal(signal.SIGCONT)

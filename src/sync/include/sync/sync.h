@@ -29,6 +29,7 @@ struct sync_options {
 
 struct sync_stats {
     bool leading;        /* this is the writer */
+    bool standing_by;    /* another one is, and this would follow it. Neither: the election is under way */
     bool kinds_synced;   /* the source has delivered every kind that is stored */
     bool in_step;        /* leading, everything wanted is written and nothing waits */
     uint64_t epoch;      /* of the writer, fences deposed ones; 0: never led */
