@@ -204,7 +204,7 @@ def test_pipelining(driver):
 
 
 def test_restart_keeps_session_and_watches(server, client_driver):
-    with Driver(client_driver, server.address, "timeout=10000") as d:
+    with Driver(client_driver, server.address, "timeout=40000") as d:
         session = d.seen[-1]["session"]
         d.ask("auth", "digest", "bob:secret")
         d.create("/e", "x", EPHEMERAL)
