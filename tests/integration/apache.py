@@ -23,7 +23,7 @@ class ApacheServer(ZkServer):
 
     def __init__(self, datadir=None, port=None, props=None, env=None, system=None, myid=None, heap="256m"):
         super().__init__(datadir, port)
-        self.props = {"tickTime": 500, "dataDir": self.datadir / "data", "clientPort": self.port,
+        self.props = {"tickTime": 500, "maxSessionTimeout": 60000, "dataDir": self.datadir / "data", "clientPort": self.port,
                       "clientPortAddress": "127.0.0.1", "admin.enableServer": "false", "maxClientCnxns": 0,
                       **(props or {})}
         self.env = {**os.environ, **(env or {})}
