@@ -9,6 +9,8 @@
 #ifndef TREE_INTERNAL_H
 #define TREE_INTERNAL_H
 
+#include <stdatomic.h>
+
 #include "base/list.h"
 #include "base/map.h"
 #include "tree/tree.h"
@@ -137,7 +139,8 @@ struct tree {
     uint64_t digest;
     struct tree_stats stats;
     struct VEC(struct watch_table *) watches;
-    struct tree_walk *walk;
+    struct tree_walk *walks; /* those under way */
+    atomic_flag walks_busy;  /* walks begin and end under the read lock, on several threads at once */
 };
 
 struct tree_walk {
@@ -146,8 +149,10 @@ struct tree_walk {
     struct znode *at; /* NULL: before the root, or done */
     enum { WALK_START, WALK_ENTER, WALK_LEAVE, WALK_DONE } phase; /* what comes next: children of `at`, or what is behind it */
     struct VEC(char) path;
+    struct tree_walk *next; /* of the same tree */
 };
-void walk_node_gone(struct tree_walk *w, const struct znode *n); /* before it is unlinked */
+void walks_node_gone(struct tree *t, const struct znode *n); /* before it is unlinked */
+void walks_node_moved(struct tree *t, const struct znode *old, struct znode *n); /* it has another address now */
 
 /* ---- node.c: nodes as such; each keeps digest, index, lists and figures right ---- */
 static inline struct jstr znode_name_of(const struct znode *n)

@@ -82,15 +82,29 @@ void tree_load_settle(struct tree *t)
     quota_rebuild(t);
 }
 
-/* ---- walking ---- */
+/* ---- walking ----
+ * Readers begin and end walks, the writer looks through the list: those two exclude each other by the tree's lock, readers among
+ * themselves by this flag, for the few instructions that a list takes. */
+static void walks_lock(struct tree *t)
+{
+    while (atomic_flag_test_and_set_explicit(&t->walks_busy, memory_order_acquire))
+        ;
+}
+
+static void walks_unlock(struct tree *t)
+{
+    atomic_flag_clear_explicit(&t->walks_busy, memory_order_release);
+}
+
 struct tree_walk *tree_walk_begin(struct tree *t)
 {
-    if (t->walk)
-        return NULL;
     struct tree_walk *w = x_calloc(1, sizeof(*w));
     w->tree = t;
     w->zxid = t->last_zxid;
-    t->walk = w;
+    walks_lock(t);
+    w->next = t->walks;
+    t->walks = w;
+    walks_unlock(t);
     return w;
 }
 
@@ -103,7 +117,12 @@ void tree_walk_end(struct tree_walk *w)
 {
     if (!w)
         return;
-    w->tree->walk = NULL;
+    walks_lock(w->tree);
+    struct tree_walk **at = &w->tree->walks;
+    while (*at != w)
+        at = &(*at)->next;
+    *at = w->next;
+    walks_unlock(w->tree);
     VEC_FREE(&w->path);
     free(w);
 }
@@ -111,12 +130,21 @@ void tree_walk_end(struct tree_walk *w)
 /* New siblings come in at the front, so what the walk has yet to see of them is always behind the cursor's `next`. When the
  * node under the cursor goes, the cursor steps back: behind the sibling before it, or to the parent's first child, which then
  * is the sibling behind it. Nothing is seen twice, nothing that stays is missed. */
-void walk_node_gone(struct tree_walk *w, const struct znode *n)
+void walks_node_gone(struct tree *t, const struct znode *n)
 {
-    if (w->at != n)
-        return;
-    w->at = n->prev ? n->prev : n->parent;
-    w->phase = n->prev ? WALK_LEAVE : WALK_ENTER;
+    for (struct tree_walk *w = t->walks; w; w = w->next) {
+        if (w->at != n)
+            continue;
+        w->at = n->prev ? n->prev : n->parent;
+        w->phase = n->prev ? WALK_LEAVE : WALK_ENTER;
+    }
+}
+
+void walks_node_moved(struct tree *t, const struct znode *old, struct znode *n)
+{
+    for (struct tree_walk *w = t->walks; w; w = w->next)
+        if (w->at == old)
+            w->at = n;
 }
 
 static bool walk_takes(const struct tree_walk *w, const struct znode *n)

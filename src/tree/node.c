@@ -195,8 +195,7 @@ static struct znode *node_move(struct tree *t, struct znode *old, size_t size)
         index_replace(&t->index, old, n);
     else
         t->root = n;
-    if (t->walk && t->walk->at == old)
-        t->walk->at = n;
+    walks_node_moved(t, old, n);
     free(old);
     return n;
 }
@@ -320,8 +319,7 @@ static void unlink_one(struct tree *t, struct znode *n, struct jstr path)
     ASSERT(n->parent != NULL);
     ASSERT(!n->ext || n->ext->child_count == 0);
     node_digest_out(t, n, path);
-    if (t->walk)
-        walk_node_gone(t->walk, n);
+    walks_node_gone(t, n);
     if (n->ext)
         owner_unlink(t, n);
     index_remove(&t->index, n);

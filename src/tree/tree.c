@@ -47,7 +47,7 @@ void tree_free(struct tree *t)
 {
     if (!t)
         return;
-    ASSERT(t->walk == NULL);
+    ASSERT(t->walks == NULL);
     index_each(&t->index, free_node_only, NULL);
     index_free(&t->index);
     free_node_only(NULL, t->root);

@@ -18,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct tree *t = tree_new(&(struct tree_options){ .extended_types = true });
     struct watch_table *wt = watch_table_new(nothing, &fired);
     struct watcher w = { 0 };
-    struct tree_walk *walk = NULL;
+    struct tree_walk *walk = NULL, *other = tree_walk_begin(t);
     struct tree_walk_node n;
     tree_attach_watches(t, wt);
     watch_add_persistent(wt, &w, jstr_of("/"), ZK_WATCH_PERSISTENT_RECURSIVE);
@@ -39,9 +39,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             walk = tree_walk_begin(t);
         else if (walk)
             (void)tree_walk_next(walk, &n);
+        if (zxid % 3 == 0)
+            (void)tree_walk_next(other, &n);
     }
     tree_check(t);
     tree_walk_end(walk);
+    tree_walk_end(other);
     watch_remove_all(wt, &w);
     watch_table_free(wt);
     tree_free(t);

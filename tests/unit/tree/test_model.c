@@ -497,7 +497,7 @@ static void test_fuzzy_snapshots(void **state)
 
         struct tree *copy = tree_load_begin(NULL);
         struct tree_walk *w = tree_walk_begin(t);
-        assert_null(tree_walk_begin(t));
+        struct tree_walk *other = tree_walk_begin(t); /* a second one, ahead of the first, does not disturb it */
         int64_t start = tree_walk_zxid(w);
         tree_each_session(t, util_load_session, copy);
         tree_each_acl(t, util_load_acl, copy);
@@ -509,9 +509,16 @@ static void test_fuzzy_snapshots(void **state)
             written++;
             for (uint32_t k = rnd(6); k > 0; k--)
                 valid_step(t, &l, ++zxid);
+            for (uint32_t k = rnd(3); k > 0; k--)
+                (void)tree_walk_next(other, &n);
         }
         assert_false(tree_walk_next(w, &n));
         tree_walk_end(w);
+        for (int i = 0; i < 20; i++)
+            valid_step(t, &l, ++zxid);
+        while (tree_walk_next(other, &n))
+            assert_true(n.stat.czxid <= start);
+        tree_walk_end(other);
         for (int i = 0; i < 20; i++)
             valid_step(t, &l, ++zxid);
 
@@ -559,7 +566,8 @@ static void test_walk_survives_deletion(void **state)
             snprintf(path, sizeof(path), "/n%d/c", i);
             util_create(t, 2 * i + 2, path, "x", 0);
         }
-        struct tree_walk *w = tree_walk_begin(t);
+        /* Two walks at different places, begun and ended in different orders. */
+        struct tree_walk *first = tree_walk_begin(t), *w = tree_walk_begin(t);
         struct tree_walk_node n;
         int seen = 0;
         char gone[32] = "";
@@ -574,7 +582,8 @@ static void test_walk_survives_deletion(void **state)
         }
         int below = gone[0] && strlen(gone) == 3 ? 1 : 0;
         assert_int_equal(seen, 16 - below); /* 4 reserved, 12 ours; the child of a deleted node is not seen */
-        tree_walk_end(w);
+        tree_walk_end(stop % 2 ? w : first);
+        tree_walk_end(stop % 2 ? first : w);
         tree_check(t);
         tree_free(t);
     }

@@ -133,7 +133,8 @@ void tree_load_settle(struct tree *t);
 
 /* ---- walking for a snapshot, in steps between which the tree may change ----
  * The walk is a depth-first cursor that the tree knows: deletion of the node under the cursor moves it on. Nodes created after
- * the walk began (czxid > its zxid) are left out: replay creates them. Begin and every step need the read lock; one walk at a time. */
+ * the walk began (czxid > its zxid) are left out: replay creates them. Begin, every step and end need the
+ * read lock. Several walks may be under way, each used by one thread at a time. */
 struct tree_walk;
 struct tree_walk_node {
     struct jstr path; /* valid until the next step */
@@ -141,7 +142,6 @@ struct tree_walk_node {
     int64_t acl_id;
     struct zk_stat_persisted stat;
 };
-/* Returns NULL when a walk is under way already. */
 struct tree_walk *tree_walk_begin(struct tree *t);
 int64_t tree_walk_zxid(const struct tree_walk *w); /* last zxid when it began: the snapshot's name */
 bool tree_walk_next(struct tree_walk *w, struct tree_walk_node *ret); /* false: done */
