@@ -102,41 +102,18 @@ static int one_header(struct snap_reader *s, struct rd *r, void *out)
 
 static int one_session(struct snap_reader *s, struct rd *r, void *out)
 {
-    int64_t id = rd_i64(r);
-    int32_t timeout_ms = rd_i32(r);
-    if (r->rc == 0)
-        tree_load_session(s->tree, id, timeout_ms);
-    return r->rc;
+    return snap_get_session(r, s->tree);
 }
 
 static int one_acl(struct snap_reader *s, struct rd *r, void *out)
 {
-    arena_reset(&s->arena);
-    int64_t id = rd_i64(r);
-    struct jacls acl = jute_read_acls(r, &s->arena);
-    if (r->rc == 0)
-        tree_load_acl(s->tree, id, acl);
-    return r->rc;
+    return snap_get_acl(r, s->tree, &s->arena);
 }
 
-/* *out (bool): set when it was the end mark, "/". */
+/* *out (bool): set when it was the end mark. */
 static int one_node(struct snap_reader *s, struct rd *r, void *out)
 {
-    struct jstr path = jute_read_str(r);
-    if (r->rc == 0 && path.n == 1 && path.p[0] == '/') {
-        *(bool *)out = true;
-        return 0;
-    }
-    struct jbuf data = jute_read_buf(r);
-    int64_t acl_id = rd_i64(r);
-    struct zk_stat_persisted stat;
-    zk_stat_persisted_read(r, &stat);
-    if (r->rc != 0)
-        return r->rc;
-    /* No more than the tree relies on: whatever the reference once took for a path must load. */
-    if (!path.p || (path.n > 0 && (path.p[0] != '/' || path.p[path.n - 1] == '/')))
-        return RC_CORRUPT;
-    return tree_load_node(s->tree, path, data, acl_id, &stat);
+    return snap_get_node(r, s->tree, out);
 }
 
 static int one_seal(struct snap_reader *s, struct rd *r, void *out)

@@ -5,15 +5,10 @@
  * ACLs are taken in the same lock hold as that zxid. The file appears under its name only when it is complete and synced. */
 #include "storage_internal.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <zlib.h>
 
-#include "base/clock.h"
-#include "base/log.h"
-
-#define STEP_NODES 2000
-#define STEP_BYTES (256u << 10)
-#define STEP_US 1000
 
 struct snap_writer {
     struct snap_sink *sink;
@@ -38,47 +33,12 @@ static int seal(struct snap_writer *w)
     return rc;
 }
 
-static void put_session(void *data, int64_t id, int32_t timeout_ms)
-{
-    struct wr *w = data;
-    wr_i64(w, id);
-    wr_i32(w, timeout_ms);
-}
-
-static void put_acl(void *data, int64_t id, struct jacls acl)
-{
-    struct wr *w = data;
-    wr_i64(w, id);
-    jute_write_acls(w, acl);
-}
-
 static void put_head(struct wr *w, struct tree *t)
 {
     wr_u32(w, SNAP_MAGIC);
     wr_u32(w, FILE_VERSION);
     wr_i64(w, -1);
-    wr_u32(w, (uint32_t)tree_session_count(t));
-    tree_each_session(t, put_session, w);
-    wr_u32(w, (uint32_t)tree_acl_count(t));
-    tree_each_acl(t, put_acl, w);
-}
-
-/* Encodes nodes for at most a millisecond, 2000 nodes or 256 KiB. False when the walk is done. */
-static bool put_nodes(struct wr *w, struct tree_walk *walk)
-{
-    struct tree_walk_node n;
-    int64_t until = clock_mono_us() + STEP_US;
-    for (int i = 0; i < STEP_NODES && w->n < STEP_BYTES; i++) {
-        if (i % 64 == 63 && clock_mono_us() >= until)
-            break;
-        if (!tree_walk_next(walk, &n))
-            return false;
-        jute_write_str(w, n.path.p ? n.path : jstr_of(""));
-        jute_write_buf(w, n.data);
-        wr_i64(w, n.acl_id);
-        zk_stat_persisted_write(w, &n.stat);
-    }
-    return true;
+    snap_put_tables(w, t);
 }
 
 /* What goes behind the nodes is of the moment when the walk ended. */
@@ -104,10 +64,6 @@ static int write_tail(const struct storage_config *cfg, struct snap_writer *w, c
     return rc == 0 ? flush(w) : rc;
 }
 
-static void no_lock(void *data)
-{
-}
-
 static int write_content(const struct storage_config *cfg, struct tree *t, struct tree_walk *walk,
                          const struct snapshot_locks *locks, struct snap_writer *w)
 {
@@ -115,7 +71,7 @@ static int write_content(const struct storage_config *cfg, struct tree *t, struc
     int rc = 0;
     for (bool more = true; more && rc == 0;) {
         locks->lock(locks->data);
-        more = put_nodes(&w->buf, walk);
+        more = snap_put_nodes(&w->buf, walk);
         if (!more)
             tail = (struct tail){ tree_last_zxid(t), tree_digest(t) };
         locks->unlock(locks->data);
@@ -130,13 +86,15 @@ struct names {
     char *dir, *tmp, *final;
 };
 
-/* The temporary name begins with a dot because the reference takes snapshot.<hex>.<anything> for a snapshot. */
+/* The temporary name begins with a dot because the reference takes snapshot.<hex>.<anything> for a snapshot. It carries a number,
+ * since two threads may write a snapshot of the same zxid. */
 static struct names make_names(const struct storage_config *cfg, enum snap_format format, int64_t zxid)
 {
+    static atomic_uint next;
     static const char *const suffix[] = { [SNAP_PLAIN] = "", [SNAP_GZ] = ".gz", [SNAP_SNAPPY] = ".snappy" };
     struct names n = { .dir = storage_dir(cfg, false) };
     n.final = x_asprintf("%s/snapshot.%llx%s", n.dir, (unsigned long long)zxid, suffix[format]);
-    n.tmp = x_asprintf("%s/.snapshot.%llx%s.tmp", n.dir, (unsigned long long)zxid, suffix[format]);
+    n.tmp = x_asprintf("%s/.snapshot.%llx%s.%u.tmp", n.dir, (unsigned long long)zxid, suffix[format], atomic_fetch_add(&next, 1));
     return n;
 }
 
@@ -178,22 +136,17 @@ static int publish(const struct vfs *vfs, struct vfs_file *f, const struct names
 int snapshot_write(const struct storage_config *cfg, struct tree *t, const struct snapshot_locks *locks, int64_t *ret_zxid,
                    int64_t *ret_bytes, struct storage_error *err)
 {
-    static const struct snapshot_locks none = { no_lock, no_lock, NULL };
     const struct vfs *vfs = cfg->vfs;
     enum snap_format format = SNAP_PLAIN;
     int rc = format_of(cfg, &format, err);
     if (rc < 0)
         return rc;
     if (!locks)
-        locks = &none;
+        locks = &snap_no_locks;
 
     struct snap_writer w = { .buf = wr_init(0), .adler = 1 };
     locks->lock(locks->data);
     struct tree_walk *walk = tree_walk_begin(t);
-    if (!walk) {
-        locks->unlock(locks->data);
-        return storage_fail(err, RC_BUSY, "a snapshot is being written already");
-    }
     int64_t zxid = tree_walk_zxid(walk), bytes = 0;
     put_head(&w.buf, t);
     locks->unlock(locks->data);

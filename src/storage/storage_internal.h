@@ -84,7 +84,18 @@ bool log_file_valid_follows(struct log_file *l);
 int64_t log_file_used(struct log_file *l);
 void log_file_close(struct log_file *l);
 
-/* ---- snapshots ---- */
+/* ---- what files and network streams of snapshots have in common: sessions, ACLs, nodes, end mark ---- */
+extern const struct snapshot_locks snap_no_locks;
+void snap_put_tables(struct wr *w, struct tree *t); /* sessions and ACLs; under the lock */
+/* Encodes nodes for at most a millisecond, 2000 nodes or 256 KiB; under the lock. False when the walk is done; the end mark is the
+ * caller's. */
+bool snap_put_nodes(struct wr *w, struct tree_walk *walk);
+/* Each reads one record into the tree. RC_SHORT: it is not whole yet, nothing was taken. RC_MALFORMED, RC_CORRUPT. */
+int snap_get_session(struct rd *r, struct tree *t);
+int snap_get_acl(struct rd *r, struct tree *t, struct arena *a);
+int snap_get_node(struct rd *r, struct tree *t, bool *ret_end); /* *ret_end: true after the end mark, else untouched */
+
+/* ---- snapshot files ---- */
 struct snap_info {
     bool has_digest;
     int64_t digest_zxid;

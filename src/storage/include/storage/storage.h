@@ -64,17 +64,64 @@ void txnlog_reader_close(struct txnlog_reader *r);
 
 /* ---- snapshots ---- */
 /* lock/unlock: the tree's read lock, held at most `batch` nodes at a time (about a millisecond). Written to a .tmp name, synced,
- * renamed, directory synced. RC_BUSY: one is under way. */
+ * renamed, directory synced. NULL: the caller is the tree's only user meanwhile. */
 struct snapshot_locks {
     void (*lock)(void *data);
     void (*unlock)(void *data);
     void *data;
 };
+/* The name is the tree's last zxid when it began; so with locks NULL this is the exact snapshot of a learner at NEWLEADER, durable on return. */
 int snapshot_write(const struct storage_config *cfg, struct tree *t, const struct snapshot_locks *locks, int64_t *ret_zxid,
                    int64_t *ret_bytes, struct storage_error *err);
 /* Reads one snapshot file (any compression, by its name). */
 int snapshot_read(const struct storage_config *cfg, const char *path, int64_t zxid, struct tree **ret,
                   struct storage_error *err);
+
+/* ---- snapshots from leader to learner (spec zookeeper-quorum 3.6): raw behind the SNAP packet, of any length ----
+ * Leader: one encoder per learner, any number at a time, each used by one thread at a time. The image is fuzzy, as in files:
+ * everything behind snap_encoder_zxid must be sent as transactions afterwards. */
+struct snap_encoder;
+/* Takes the lock once, for as long as sessions and ACLs take to encode. locks: as for snapshot_write, copied; its data must
+ * outlive the encoder. The tree too. */
+struct snap_encoder *snap_encoder_new(struct tree *t, const struct snapshot_locks *locks);
+int64_t snap_encoder_zxid(const struct snap_encoder *e); /* for the SNAP packet */
+/* Fills p with up to n (> 0) bytes and returns how many; 0: the stream is complete. Holds the lock for about a millisecond, or not at
+ * all. Holds up to 256 KiB and one node in memory (at first: sessions and ACLs). */
+size_t snap_encoder_read(struct snap_encoder *e, void *p, size_t n);
+void snap_encoder_free(struct snap_encoder *e); /* at any time; takes the lock when the stream is not complete */
+
+/* Learner: fed with chunks of any size as they arrive. Reads tree options and max_record of cfg, which is not kept. */
+struct snap_decoder;
+struct snap_decoder *snap_decoder_new(const struct storage_config *cfg);
+/* RC_SHORT: all n bytes were taken, there is more to come. 0: the stream ended, signature and all, behind *ret_used bytes of
+ * this chunk; what follows belongs to somebody else, and feed must not be called again. RC_CORRUPT, or RC_TOOBIG for a record beyond max_record: the
+ * connection is of no use any more. Errors stay. */
+int snap_decoder_feed(struct snap_decoder *d, const void *p, size_t n, size_t *ret_used, struct storage_error *err);
+/* After 0: hands the tree out, its last zxid set (of the SNAP packet). As after snap_load of a fuzzy file: apply what the leader
+ * sends, then tree_load_settle at NEWLEADER, before which everything that can be in the image has been sent. RC_CORRUPT: no root. */
+int snap_decoder_take(struct snap_decoder *d, int64_t zxid, struct tree **ret, struct storage_error *err);
+void snap_decoder_free(struct snap_decoder *d); /* with the tree, unless it was taken: a half-received one is never kept */
+
+/* ---- epochs and the server's number ----
+ * acceptedEpoch, currentEpoch in dataDir/version-2, myid in dataDir: decimal text. Always: accepted >= current >= epoch of the
+ * last zxid on disk. Writing is durable on return (new file, sync, rename, directory sync). */
+#define STORAGE_EPOCH_MAX INT32_MAX
+enum storage_epoch { STORAGE_EPOCH_ACCEPTED, STORAGE_EPOCH_CURRENT };
+struct storage_epochs {
+    int64_t accepted, current;
+};
+/* After storage_recover, with its last zxid. A missing file is made, with the epoch of that zxid. A last zxid of a later epoch than
+ * currentEpoch is refused unless currentEpoch.tmp announces it; then the epoch of the zxid becomes the current one (never the
+ * announced one if that is higher: the rest of the history it stands for may not have arrived). RC_CORRUPT: says which files
+ * contradict each other. */
+int storage_epochs_load(const struct storage_config *cfg, int64_t last_zxid, struct storage_epochs *ret, struct storage_error *err);
+int storage_epoch_write(const struct storage_config *cfg, enum storage_epoch which, int64_t epoch, struct storage_error *err);
+/* A learner is about to make durable transactions or a snapshot of an epoch above currentEpoch, which it may enter only when all of it
+ * is on disk. Called first, this lets a crash in between be told from a mixed-up directory (ZOOKEEPER-1653).
+ * Ends with storage_epoch_write(CURRENT). */
+int storage_epoch_announce(const struct storage_config *cfg, int64_t epoch, struct storage_error *err);
+/* First line of dataDir/myid, 0 to 255. RC_NOTFOUND, RC_CORRUPT (no such number). */
+int storage_myid(const struct storage_config *cfg, int64_t *ret, struct storage_error *err);
 
 /* Keeps the `retain` newest *valid* snapshots and every log that may hold txns behind the oldest of them. Returns files removed. */
 int storage_purge(const struct storage_config *cfg, int retain, struct storage_error *err);
