@@ -18,6 +18,7 @@ static struct svc_table *table_fill(void)
         { "shop/ext", "{\"schema\":1,\"type\":\"ExternalName\",\"externalName\":\"www.example.net\"}" },
         { "shop/alias", "{\"schema\":1,\"type\":\"ExternalName\",\"externalName\":\"web.shop.svc.cluster.local\"}" },
         { "shop/loop", "{\"schema\":1,\"type\":\"ExternalName\",\"externalName\":\"loop.shop.svc.cluster.local\"}" },
+        { ".pods/shop/web-1", "{\"schema\":1,\"ips\":[\"10.244.1.5\"]}" },
         { "shop/many", "{\"schema\":1,\"ports\":[{\"name\":\"http\",\"port\":80}]}" },
     };
     struct svc_table *t = table_new();
@@ -38,7 +39,8 @@ static struct svc_table *table_fill(void)
 static struct dns_core *core_make(const struct svc_table *t, int variant)
 {
     static const char *const root[] = { "", "in-addr.arpa" }, *const forward[] = { "127.0.0.1" }, *const shop[] = { "shop" };
-    struct dns_config cfg = { .ttl_s = 5, .pods = variant & 1 ? DNS_PODS_INSECURE : DNS_PODS_VERIFIED, .forward = forward, .forward_count = variant >> 1 & 1 };
+    struct dns_config cfg = { .ttl_s = 5, .pods = variant & 1 ? DNS_PODS_INSECURE : DNS_PODS_VERIFIED, .forward = forward,
+                              .forward_count = variant >> 1 & 1 };
     struct dns_core *c;
     char *error;
 
