@@ -209,6 +209,7 @@ static bool conn_four_letter(struct net *n, struct conn *c)
     if (word < 0)
         return false;
     c->view_len = 0; /* whatever follows is not looked at */
+    stat_add(&c->stats.received, 1);
     c->state = CONN_FOUR;
     c->state_ms = n->now_us / 1000;
     struct four_request request = { c, word };
@@ -254,7 +255,7 @@ static void conn_note_reply(struct net *n, struct conn *c, size_t bytes, int64_t
     struct conn_stats *st = &c->stats;
     uint32_t ms = (uint32_t)MIN(latency_us / 1000, INT32_MAX);
     uint64_t count = atomic_load_explicit(&st->latency_count, RELAXED);
-    int64_t size = (int64_t)bytes, least = atomic_load_explicit(&n->min_response_size, RELAXED);
+    int64_t size = (int64_t)bytes - 4, least = atomic_load_explicit(&n->min_response_size, RELAXED);
 
     stats_add(&n->stats, CTR_PACKETS_SENT, 1);
     stats_add(&n->stats, CTR_RESPONSE_BYTES, bytes);

@@ -144,7 +144,7 @@ static uint64_t get_u64(const _Atomic uint64_t *v)
 static void conn_brief(struct wr *w, const struct conn *c)
 {
     wr_printf(w, " /%s[%d](queued=%" PRIu32 ",recved=%" PRIu64 ",sent=%" PRIu64, c->peer,
-              atomic_load_explicit(&c->stats.paused, RELAXED) ? 0 : 1,
+              c->state == CONN_FOUR || atomic_load_explicit(&c->stats.paused, RELAXED) ? 0 : 1,
               atomic_load_explicit(&c->stats.outstanding, RELAXED), get_u64(&c->stats.received),
               get_u64(&c->stats.sent));
 }

@@ -7,6 +7,8 @@
 
 #include <limits.h>
 
+enum { MULTI_READ_MAX = 32 << 20 }; /* bytes of the reply to a multiRead; one step may go beyond */
+
 struct read_request {
     const struct read_context *ctx;
     struct rd *r;
@@ -253,9 +255,11 @@ static int32_t multi_read_step(struct read_request *q, int32_t type)
     return err;
 }
 
-/* Each step stands for itself; none leaves a watch, whatever it asks for. */
+/* Each step stands for itself; none leaves a watch, whatever it asks for. One request could ask for tens of gigabytes (the reference runs
+ * out of memory): beyond a bound it is refused. */
 static int32_t read_multi(struct read_request *q)
 {
+    size_t start = q->w->n;
     for (;;) {
         struct multi_header mh;
         multi_header_read(q->r, q->a, &mh);
@@ -266,6 +270,8 @@ static int32_t read_multi(struct read_request *q)
         if ((mh.type != ZK_OP_GET_DATA && mh.type != ZK_OP_GET_CHILDREN) || take_path_watch(q))
             return ZK_MARSHALLINGERROR;
         (void)multi_read_step(q, mh.type); /* its error is in its result */
+        if (q->w->n - start > MULTI_READ_MAX)
+            return ZK_MARSHALLINGERROR;
     }
     jute_write_multi_end(q->w);
     return ZK_OK;
