@@ -204,6 +204,15 @@ static void test_rounds(void **state)
     assert_string_equal(recv(&f, 2, 'l', 2, 4, 2, 1), "2,3,4,5 < looking 1 zxid 5 round 2 epoch 1\n");
     fix_free(&f);
 
+    /* What was said in the round before counts no more, not even where the leader alone is compared. */
+    f = fix_new(1, FIVE, NULL);
+    (void)start(&f, 5, 1);
+    (void)recv(&f, 2, 'f', 3, 9, 1, 1);
+    (void)recv(&f, 3, 'L', 3, 9, 1, 1);
+    assert_string_equal(recv(&f, 4, 'l', 4, 4, 2, 1), "2,3,4,5 < looking 1 zxid 5 round 2 epoch 1\n");
+    assert_string_equal(recv(&f, 5, 'f', 3, 9, 2, 2), "");
+    fix_free(&f);
+
     /* While a quorum waits for a better vote, a worse one of a later round changes nothing: its sender will repeat itself. */
     f = fix_new(1, THREE, NULL);
     (void)start(&f, 5, 1);
