@@ -5,18 +5,23 @@ other server. Small snapCount and log files, so that snapshots are written in th
 """
 import base64
 import hashlib
+import queue
 import random
 import re
 import shutil
+import struct
+import time
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.recipe.watchers import ChildrenWatch, DataWatch
 
 import apache
 import zkjute as j
 from conftest import skip_loudly
 from quollsrv import QuollServer
 from test_differential import BOB, OPEN, Closed, Link
+from zkserver import free_port
 
 SUPER = "super:" + base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode()
 SETTINGS = {"maxSessionTimeout": 120000, "DigestAuthenticationProvider.superDigest": SUPER, "maxClientCnxns": 0, "preAllocSize": 64}
@@ -33,14 +38,14 @@ def needs_both(build_dir):
 class Session:
     """A raw session, which outlives its connections."""
 
-    def __init__(self, server):
-        self.id, self.passwd, self.xid = 0, bytes(16), 0
+    def __init__(self, server, timeout_ms=60000):
+        self.id, self.passwd, self.xid, self.timeout_ms = 0, bytes(16), 0, timeout_ms
         self.attach(server)
 
     def attach(self, server):
         """On any server that has the session's data; raises Closed when the session is gone."""
         self.link = Link(server.port)
-        self.link.send(j.connect(60000, self.id, self.passwd))
+        self.link.send(j.connect(self.timeout_ms, self.id, self.passwd))
         r = j.Reader(self.link.frame())
         _, timeout, got, passwd = *r.unpack(">iiq"), r.bytes()
         if timeout <= 0:
@@ -201,3 +206,86 @@ def test_there_and_back(servers, order):
     for s in work.sessions:
         s.close()
     assert not [p for p, (_, _, stat) in tree_of(server).items() if stat["ephemeralOwner"]]
+
+
+# ---- our server killed and started again on its own directory ----
+
+
+@pytest.fixture
+def own(build_dir):
+    with QuollServer(build_dir, args=["--http-listen", "off", "--set", "tickTime=200", "--set", "preAllocSize=64", "--set", "maxSessionTimeout=60000"]) as s:
+        yield s
+
+
+def eventually(check, what):
+    end = time.monotonic() + 30
+    while not (got := check()):
+        assert time.monotonic() < end, what
+        time.sleep(0.02)  # polling another process: there is nothing to wait on
+    return got
+
+
+def test_sessions_survive_and_the_silent_ones_expire(own):
+    kept, lost, closed = Session(own), Session(own, 600), Session(own)
+    for n, s in enumerate((kept, lost, closed)):
+        assert s.call(j.CREATE, j.create(f"/e{n}", b"", OPEN, 1))[0] == 0
+    closed.close()
+    for _ in range(3):
+        own.kill9()
+        own.start()
+        kept.attach(own)
+        assert kept.call(j.EXISTS, j.path_flag("/e0", 0))[1][0]["ephemeralOwner"] == kept.id
+        assert kept.call(j.EXISTS, j.path_flag("/e2", 0))[0] == -101
+    kept.call(j.EXISTS, j.path_flag("/e1", 1))
+    eventually(lambda: kept.call(j.EXISTS, j.path_flag("/e1", 0))[0] == -101, "the end of the ephemeral of a session that is gone")
+    with pytest.raises(Closed):
+        lost.attach(own)
+    with pytest.raises(Closed):
+        closed.attach(own)
+    own.kill9()
+    own.start()
+    kept.attach(own)
+    assert kept.call(j.EXISTS, j.path_flag("/e1", 0))[0] == -101
+    assert kept.call(j.GET_EPHEMERALS, j.string("/"))[1] == [["/e0"]]
+    fresh = Session(own)
+    assert fresh.id not in (kept.id, lost.id, closed.id)
+
+
+def test_watches_come_back_with_their_client(own):
+    """What others change while the server is away from a client (here: on another port) is told after the restart: to kazoo's recipes, which
+    look again, and to a client that sends setWatches, as the Java and C clients do."""
+    zk = KazooClient(own.address, timeout=20, connection_retry={"max_tries": -1, "max_delay": 0.1})
+    zk.start(timeout=30)
+    for path in ("/data", "/kids", "/later", "/gone"):
+        zk.create(path, b"")
+    values, lists, session = queue.Queue(), queue.Queue(), zk.client_id
+    DataWatch(zk, "/data", lambda data, stat: values.put(data))
+    ChildrenWatch(zk, "/kids", lists.put)
+    assert (values.get(timeout=30), lists.get(timeout=30)) == (b"", [])
+    raw = Session(own)
+    seen = raw.call(j.EXISTS, j.path_flag("/later", 0))[1][0]["czxid"] + 1  # /gone was created after it
+    port = own.port
+    own.kill9()
+    own.port = free_port()
+    own.start()
+    other = Session(own)  # behind the clients' backs
+    for op, body in ((j.SET_DATA, j.set_data("/data", b"new", -1)), (j.CREATE, j.create("/kids/a", b"", OPEN, 0)),
+                     (j.DELETE, j.path_version("/gone", -1)), (j.CREATE, j.create("/none", b"", OPEN, 0))):
+        assert other.call(op, body)[0] == 0
+    own.kill9()
+    own.port = port
+    own.start()
+    assert (values.get(timeout=30), lists.get(timeout=30)) == (b"new", ["a"])
+    raw.attach(own)
+    raw.link.send(j.request(1, j.SET_WATCHES, j.set_watches(seen, ["/data", "/later", "/gone"], ["/none", "/never"], ["/kids"])))
+    events = [j.event(raw.link.frame()[16:]) for _ in range(4)]
+    assert events == [(3, 3, "/data"), (2, 3, "/gone"), (1, 3, "/none"), (4, 3, "/kids")]
+    assert struct.unpack(">iqi", raw.link.frame())[::2] == (1, 0)
+    other.attach(own)
+    assert other.call(j.SET_DATA, j.set_data("/later", b"new", -1))[0] == 0
+    assert j.event(raw.link.frame()[16:]) == (3, 3, "/later")
+    zk.set("/data", b"newer")
+    assert values.get(timeout=30) == b"newer"
+    assert values.empty() and lists.empty() and zk.client_id == session
+    zk.stop()
+    zk.close()
