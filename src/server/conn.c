@@ -326,7 +326,7 @@ static void conn_write(struct net *n, struct conn *c, int32_t xid, int32_t op, s
         c->state = CONN_ENDING;
 }
 
-static void conn_auth(struct net *n, struct conn *c, int32_t op, struct buf body)
+static void conn_auth(struct net *n, struct conn *c, int32_t xid, int32_t op, struct buf body)
 {
     struct rd r = rd_buf(body);
     size_t at = c->out.n;
@@ -336,7 +336,7 @@ static void conn_auth(struct net *n, struct conn *c, int32_t op, struct buf body
         /* No SASL is configured: the reference then accepts any token, answers with none, and adds no identity. */
         size_t frame = jute_frame_begin(&c->out);
 
-        reply_header_write(&c->out, &(struct reply_header){ ZK_XID_AUTH, 0, ZK_OK });
+        reply_header_write(&c->out, &(struct reply_header){ xid, 0, ZK_OK });
         jute_write_buf(&c->out, (struct jbuf){ NULL, -1 });
         jute_frame_end(&c->out, frame);
     } else {
@@ -345,7 +345,7 @@ static void conn_auth(struct net *n, struct conn *c, int32_t op, struct buf body
         auth_packet_read(&r, &n->arena, &packet);
         err = r.rc < 0 ? ZK_AUTHFAILED
                        : auth_packet_apply(&c->watcher.ids, packet.scheme, packet.auth, n->s->cfg->super_digest);
-        reply_header_encode(&c->out, ZK_XID_AUTH, 0, err);
+        reply_header_encode(&c->out, xid, 0, err);
     }
     conn_note_reply(n, c, c->out.n - at, 0, 0);
     net_want_flush(n, c);
@@ -400,7 +400,7 @@ static bool conn_request(struct net *n, struct conn *c, struct buf frame)
     if (write)
         conn_write(n, c, xid, op, body);
     else if (auth)
-        conn_auth(n, c, op, body);
+        conn_auth(n, c, xid, op, body);
     else
         conn_read(n, c, xid, op, body);
     return true;

@@ -467,7 +467,10 @@ class Pair:
         m = self.maker
         scheme, data = m.r.choice([("digest", b"bob:secret"), ("digest", b"al:x"), ("digest", b"noone"), ("ip", b"x"), ("digest", b""),
                                    ("nosuch", b"x"), ("world", b""), ("auth", b""), ("", b"")])
-        self.step(conn, [(-4, j.AUTH, j.auth(scheme, data), [])])
+        if m.r.random() < 0.2:  # without SASL configured: accepted, to no effect
+            self.step(conn, [(m.r.choice((-4, 12345)), j.SASL, j.string(data), [])])
+        else:
+            self.step(conn, [(m.r.choice((-4, -4, -4, 12345)), j.AUTH, j.auth(scheme, data), [])])
 
     def random_step(self):
         m = self.maker
