@@ -35,6 +35,7 @@ struct recovery {
     char *snap_dir, *log_dir;
     struct zxid_files snaps, logs;
     struct tree *tree;
+    int64_t stop;          /* nothing behind this zxid counts; INT64_MAX: all does */
     int64_t snapshot_zxid;
     struct snap_info info;
     int64_t last_zxid;     /* of the last record read, or the snapshot */
@@ -144,6 +145,8 @@ static int load_newest(struct recovery *r)
     struct storage_error first = { 0 };
     for (size_t i = r->snaps.len; i-- > 0 && tried < CANDIDATES_MAX;) {
         const struct zxid_file *f = &r->snaps.items[i];
+        if (f->zxid > r->stop)
+            continue;
         if (!snap_looks_valid(r->vfs, f)) {
             log_warn("storage", "%s is incomplete: passed over", f->path);
             continue;
@@ -151,6 +154,12 @@ static int load_newest(struct recovery *r)
         tried++;
         struct storage_error why;
         int rc = snap_load(r->cfg, f->path, f->format, f->zxid, &r->progress, &r->tree, &r->info, &why);
+        if (rc == 0 && MAX(r->info.last_zxid, r->info.digest_zxid) > r->stop) {
+            tree_free(r->tree); /* begun in time, but it may hold what came later (ZOOKEEPER-1549) */
+            r->tree = NULL;
+            tried--;
+            continue;
+        }
         if (rc == 0) {
             r->snapshot_zxid = f->zxid;
             return 1;
@@ -340,7 +349,7 @@ static int replay_file(struct recovery *r, const char *path, bool last_file)
     for (;;) {
         int64_t at = MAX(l.pos, FILE_HEADER_LEN);
         rc = log_file_next(&l, &h, &txn, r->err);
-        if (rc <= 0)
+        if (rc <= 0 || h.zxid > r->stop)
             break;
         rc = replay_record(r, &l, &h, txn, at);
         if (rc < 0)
@@ -349,7 +358,7 @@ static int replay_file(struct recovery *r, const char *path, bool last_file)
     if (rc == 0)
         rc = judge_end(r, &l, last_file);
     log_file_close(&l);
-    return rc;
+    return MIN(rc, 0);
 }
 
 /* Cuts torn ends that no record follows. A file that holds nothing is removed. */
@@ -409,14 +418,19 @@ static int settle(struct recovery *r)
     tree_load_settle(r->tree);
     if (r->digest_mismatches > 0)
         log_warn("storage", "%llu logged digests differ from the tree", (unsigned long long)r->digest_mismatches);
-    size_t orphans = tree_kill_orphans(r->tree);
+    return storage_settle_orphans(r->cfg, r->tree, r->err);
+}
+
+int storage_settle_orphans(const struct storage_config *cfg, struct tree *t, struct storage_error *err)
+{
+    size_t orphans = tree_kill_orphans(t);
     if (orphans == 0)
         return 0;
     /* They went without a transaction. Unless that is on disk before the next one, a replay would find them again and, where a
      * node of the same name was made since, keep the wrong one. */
     log_warn("storage", "%zu ephemeral nodes of sessions that are gone were removed", orphans);
     int64_t zxid, bytes;
-    return snapshot_write(r->cfg, r->tree, NULL, &zxid, &bytes, r->err);
+    return snapshot_write(cfg, t, NULL, &zxid, &bytes, err);
 }
 
 /* The reference's marker "an empty database is meant" counts once. */
@@ -444,6 +458,31 @@ static int run(struct recovery *r, struct storage_recovered *ret)
     return rc;
 }
 
+/* Gives the tree away. */
+static void hand_out(struct recovery *r, struct storage_recovered *out, struct storage_recovered *ret)
+{
+    out->tree = r->tree;
+    r->tree = NULL;
+    out->last_zxid = tree_last_zxid(out->tree);
+    out->snapshot_zxid = r->snapshot_zxid;
+    out->txns_replayed = r->txns;
+    out->log_bytes = r->log_bytes;
+    *ret = *out;
+}
+
+static void recovery_free(struct recovery *r)
+{
+    tree_free(r->tree);
+    for (size_t i = 0; i < r->tears.len; i++)
+        free(r->tears.items[i].path);
+    VEC_FREE(&r->tears);
+    zxid_files_free(&r->snaps);
+    zxid_files_free(&r->logs);
+    arena_free(&r->arena);
+    free(r->snap_dir);
+    free(r->log_dir);
+}
+
 int storage_recover(const struct storage_config *cfg, void (*progress)(void *data, const char *text), void *data,
                     struct storage_recovered *ret, struct storage_error *err)
 {
@@ -454,28 +493,63 @@ int storage_recover(const struct storage_config *cfg, void (*progress)(void *dat
         .log_dir = storage_dir(cfg, true),
         .arena = arena_init(),
         .progress = { progress, data, clock_mono_ms() + PROGRESS_MS },
+        .stop = INT64_MAX,
         .err = err,
     };
     struct storage_recovered out = { 0 };
     int rc = run(&r, &out);
-    if (rc == 0) {
-        out.tree = r.tree;
-        r.tree = NULL;
-        out.last_zxid = tree_last_zxid(out.tree);
-        out.snapshot_zxid = r.snapshot_zxid;
-        out.txns_replayed = r.txns;
-        out.log_bytes = r.log_bytes;
-        *ret = out;
-    }
-    if (r.tree)
-        tree_free(r.tree);
-    for (size_t i = 0; i < r.tears.len; i++)
-        free(r.tears.items[i].path);
-    VEC_FREE(&r.tears);
-    zxid_files_free(&r.snaps);
-    zxid_files_free(&r.logs);
-    arena_free(&r.arena);
-    free(r.snap_dir);
-    free(r.log_dir);
+    if (rc == 0)
+        hand_out(&r, &out, ret);
+    recovery_free(&r);
     return rc;
+}
+
+/* ---- a state of the past ---- */
+
+static int run_at(struct recovery *r)
+{
+    int rc = storage_list(r->vfs, r->snap_dir, false, &r->snaps, r->err);
+    if (rc == 0)
+        rc = storage_list(r->vfs, r->log_dir, true, &r->logs, r->err);
+    if (rc == 0)
+        rc = load_newest(r);
+    if (rc < 0)
+        return rc;
+    if (rc == 0) { /* before the first transaction everything is empty; otherwise there is nothing to begin from */
+        if (r->stop != 0)
+            return storage_fail(r->err, RC_NOTFOUND, "%s: no snapshot up to zxid 0x%llx", r->snap_dir,
+                                (unsigned long long)r->stop);
+        r->tree = tree_new(&r->cfg->tree);
+        r->from_empty = true;
+    }
+    r->last_zxid = r->snapshot_zxid;
+    rc = 0;
+    for (size_t i = storage_first_log(&r->logs, r->snapshot_zxid); i < r->logs.len && rc == 0; i++)
+        if (r->logs.items[i].zxid <= r->stop && r->snapshot_zxid < r->stop)
+            rc = replay_file(r, r->logs.items[i].path, false);
+    if (rc == 0 && tree_last_zxid(r->tree) != r->stop)
+        rc = storage_fail(r->err, RC_NOTFOUND, "%s: there is no transaction 0x%llx; the last before it is 0x%llx", r->log_dir,
+                          (unsigned long long)r->stop, (unsigned long long)tree_last_zxid(r->tree));
+    return rc;
+}
+
+int storage_recover_at(const struct storage_config *cfg, int64_t zxid, struct storage_recovered *ret, struct storage_error *err)
+{
+    struct recovery r = {
+        .cfg = cfg,
+        .vfs = cfg->vfs,
+        .snap_dir = storage_dir(cfg, false),
+        .log_dir = storage_dir(cfg, true),
+        .arena = arena_init(),
+        .stop = zxid,
+        .err = err,
+    };
+    struct storage_recovered out = { 0 };
+    int rc = run_at(&r);
+    if (rc == 0) {
+        out.created = r.from_empty;
+        hand_out(&r, &out, ret);
+    }
+    recovery_free(&r);
+    return rc == RC_CORRUPT ? RC_NOTFOUND : rc;
 }

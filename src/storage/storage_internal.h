@@ -51,6 +51,13 @@ void zxid_files_free(struct zxid_files *l);
 /* Index of the first log that may hold a txn behind `zxid`: the last whose name is <= zxid, else the first that there is. */
 size_t storage_first_log(const struct zxid_files *logs, int64_t zxid);
 
+/* ---- recovery ---- */
+/* The tree as it was at zxid, from what is on disk; changes nothing there. The tree still has to be settled. *ret created: no snapshot
+ * was needed (zxid 0). RC_NOTFOUND: that transaction is not there, or not to be reached without a gap or damage. */
+int storage_recover_at(const struct storage_config *cfg, int64_t zxid, struct storage_recovered *ret, struct storage_error *err);
+/* Removes ephemerals without a session, durably. */
+int storage_settle_orphans(const struct storage_config *cfg, struct tree *t, struct storage_error *err);
+
 /* ---- one log file, read forward ---- */
 enum log_end {
     LOG_END_CLEAN,   /* the end of the file, or nothing but padding behind the last record */
