@@ -14,7 +14,7 @@ static const struct flag flags[] = {
     { "parents", 'p', FLAG_BOOL, NULL, "make missing parents too", &parents, 0, 0 },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, zk_flags, wait_flags, log_flags, NULL };
 
 static int make_parents(struct zk *z, const char *path)
 {

@@ -10,7 +10,7 @@ static const struct flag flags[] = {
     { "output", 'o', FLAG_TEXT, "FORMAT", "plain (the bytes as they are) or json (with the stat) (default: plain)", &output, 0, 0 },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, zk_flags, wait_flags, log_flags, NULL };
 
 static int run(int argc, char **argv)
 {

@@ -11,7 +11,7 @@ static const struct flag flags[] = {
     { "output", 'o', FLAG_TEXT, "FORMAT", "plain (one a line) or json (default: plain)", &output, 0, 0 },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, zk_flags, wait_flags, log_flags, NULL };
 
 static void show(const char *path, json_t *list)
 {

@@ -17,7 +17,7 @@ static const struct flag flags[] = {
     { "zone", 0, FLAG_LIST, "NAME", "a zone that names may end in; repeats (default: cluster.local)", &daemon_options.zones, 0, 0 },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, registry_flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, registry_flags, zk_flags, wait_flags, log_flags, NULL };
 
 static int run(int argc, char **argv)
 {

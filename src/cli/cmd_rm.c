@@ -11,7 +11,7 @@ static const struct flag flags[] = {
     { "version", 0, FLAG_INT, "N", "only if the data has this version (default: -1, any)", &version, -1, INT32_MAX },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, zk_flags, wait_flags, log_flags, NULL };
 
 static int delete_one(struct zk *z, const char *path, int32_t v)
 {

@@ -16,7 +16,7 @@ static const struct flag flags[] = {
     { "watch", 'w', FLAG_BOOL, NULL, "go on, and print the list again after every change", &watch, 0, 0 },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, registry_flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, registry_flags, zk_flags, wait_flags, log_flags, NULL };
 
 struct watching {
     struct lookup lookup;

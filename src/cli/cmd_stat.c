@@ -9,7 +9,7 @@ static const struct flag flags[] = {
     { "output", 'o', FLAG_TEXT, "FORMAT", "table or json (default: table)", &output, 0, 0 },
     { 0 },
 };
-static const struct flag *const groups[] = { flags, zk_flags, log_flags, NULL };
+static const struct flag *const groups[] = { flags, zk_flags, wait_flags, log_flags, NULL };
 
 static int run(int argc, char **argv)
 {

@@ -15,10 +15,14 @@ struct strs zk_servers_flag;
 int64_t zk_timeout_ms = 10000;
 static struct strs auth_flag;
 
+const struct flag wait_flags[] = {
+    { "timeout", 0, FLAG_INT, "MS", "give up after this many milliseconds (default: 10000)", &zk_timeout_ms, 1, 3600000 },
+    { 0 },
+};
+
 const struct flag zk_flags[] = {
     { "zk", 0, FLAG_LIST, "CONNECT_STRING",
       "ZooKeeper servers: host:port[,host:port...][/chroot], Quoll or Apache (default: 127.0.0.1:2181)", &zk_servers_flag, 0, 0 },
-    { "timeout", 0, FLAG_INT, "MS", "give up after this many milliseconds (default: 10000)", &zk_timeout_ms, 1, 3600000 },
     { "auth", 0, FLAG_LIST, "SCHEME:CREDENTIALS",
       "add an identity, e.g. digest:user:password; rather through QUOLL_AUTH, which others cannot see", &auth_flag, 0, 0 },
     { 0 },

@@ -8,8 +8,8 @@
 #include "cli.h"
 #include "quoll/quoll.h"
 
-/* --zk, --timeout, --auth; shared by every command that is a client. */
-extern const struct flag zk_flags[];
+/* --zk and --auth, of every command that is a client; --timeout, of those that end. */
+extern const struct flag zk_flags[], wait_flags[];
 extern struct strs zk_servers_flag; /* joined by commas: see zk_connect_string */
 extern int64_t zk_timeout_ms;
 
