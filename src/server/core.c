@@ -11,6 +11,9 @@ struct core *core_new(const struct core_config *cfg, struct tree *tree, int64_t 
     c->rng = cfg->seed;
     c->last_proposed = c->committed = tree_last_zxid(tree);
     c->tail = &c->head;
+    c->role = CORE_STANDALONE;
+    list_init(&c->syncs);
+    list_init(&c->revalidations);
     overlay_init(c);
     sessions_init(c, wall_ms);
     reaper_init(c);
@@ -21,16 +24,16 @@ void core_free(struct core *c)
 {
     if (!c)
         return;
-    core_effects_clear(c);
     overlay_done(c);
-    for (struct pending *p = c->head, *next; p; p = next) {
-        next = p->next;
-        pending_unref(p);
-    }
+    pipeline_forget(c);
     reaper_done(c);
+    learner_forget(c);
     sessions_done(c);
+    u64map_free(&c->syncs_by_tag, NULL);
+    core_effects_clear(c);
     VEC_FREE(&c->effects);
     VEC_FREE(&c->appended);
+    VEC_FREE(&c->lent);
     VEC_FREE(&c->steps);
     wr_free(&c->frame);
     arena_free(&c->prep_arena);
@@ -43,13 +46,15 @@ void core_tick(struct core *c, int64_t now_ms, int64_t wall_ms)
 {
     c->now_ms = MAX(c->now_ms, now_ms);
     c->wall_ms = wall_ms;
+    if (!core_orders(c))
+        return;
     sessions_tick(c);
     reaper_tick(c);
 }
 
 int64_t core_next_wake(const struct core *c)
 {
-    return MIN(c->sessions.next_expiry_ms, reaper_next_wake(c));
+    return core_orders(c) ? MIN(c->sessions.next_expiry_ms, reaper_next_wake(c)) : INT64_MAX;
 }
 
 /* ---- effects ---- */
@@ -82,6 +87,9 @@ void core_effects_clear(struct core *c)
     for (size_t i = 0; i < c->appended.len; i++)
         pending_unref(c->appended.items[i]);
     c->appended.len = 0;
+    for (size_t i = 0; i < c->lent.len; i++)
+        auth_ids_unref(c->lent.items[i]);
+    c->lent.len = 0;
     c->effects.len = 0;
     arena_reset(&c->out_arena);
 }
@@ -95,7 +103,7 @@ int64_t core_last_proposed(const struct core *c)
 
 uint64_t core_outstanding(const struct core *c)
 {
-    return c->outstanding;
+    return c->outstanding + c->requests;
 }
 
 uint64_t core_digest_mismatches(const struct core *c)

@@ -4,7 +4,9 @@
  * overlay.c   the state as it will be once everything    prep.c      validates one operation and writes its txn
  *             under way is applied                       prep_multi.c  the same for many at once
  * pipeline.c  zxids, append -> persisted -> apply        replies.c   what a client is sent
- * reaper.c    containers and TTL nodes                   reads.c     everything that needs no zxid (net threads) */
+ * reaper.c    containers and TTL nodes                   reads.c     everything that needs no zxid (net threads)
+ * roles.c     changing the role, syncs; what a leader    learner.c   requests for the leader, and what comes back
+ *             does for learners */
 #ifndef SERVER_CORE_INTERNAL_H
 #define SERVER_CORE_INTERNAL_H
 
@@ -20,10 +22,14 @@ struct session {
     int32_t timeout_ms;
     bool closing;       /* a closeSession is under way: later writes fail */
     uint64_t conn;      /* 0: none at present */
+    uint64_t peer;      /* leader: the learner that its client comes by */
     int64_t expiry_ms;  /* end of the bucket it lies in */
-    struct list bucket; /* alone when closing */
+    struct list bucket; /* alone when closing; learner: of those heard from */
     struct list owned;  /* of struct change: what is under way for its ephemerals */
+    struct list requests; /* of struct request */
 };
+#define PEER_OWN 0              /* our own connection */
+#define PEER_UNKNOWN UINT64_MAX /* whoever writes first */
 
 struct sessions {
     struct u64map by_id;
@@ -31,6 +37,7 @@ struct sessions {
     int64_t interval_ms, next_expiry_ms;
     int64_t next_id;
     size_t live;
+    struct list touched; /* learner: struct session.bucket */
 };
 
 void sessions_init(struct core *c, int64_t wall_ms);
@@ -39,7 +46,12 @@ struct session *core_session_find(const struct core *c, int64_t id); /* NULL: no
 void core_session_touch(struct core *c, struct session *s);
 void core_session_set_closing(struct core *c, struct session *s);
 void core_session_remove(struct core *c, struct session *s);
+struct session *core_session_add(struct core *c, int64_t id, int32_t timeout_ms); /* not touched yet */
 void sessions_tick(struct core *c);
+/* Forgets what is known of connections and requests (every connection is told to close) and starts from the tree's table. */
+void sessions_restart(struct core *c);
+/* The session goes on by this connection of ours. */
+void session_attach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms);
 
 /* ---- transactions under way ---- */
 struct pending {
@@ -61,6 +73,7 @@ struct pending {
 #define TXN_DIGEST_LEN 12
 #define TXN_TYPE_OFFSET 28 /* of the type within the header */
 #define DIGEST_VERSION 2
+#define ZXID_COUNTER_LAST UINT32_C(0xFFFFFFFE)
 
 void pending_unref(struct pending *p);
 
@@ -106,6 +119,7 @@ struct view {
 
 void overlay_init(struct core *c);
 void overlay_done(struct core *c);
+void overlay_restart(struct core *c); /* nothing is under way, the digest is the tree's */
 bool view_find(const struct core *c, struct jstr path, struct view *ret); /* false: no such node; *ret can still be edited */
 struct jbuf view_data(const struct core *c, const struct view *v);
 struct jacls view_acl(const struct core *c, const struct view *v, struct arena *a);
@@ -131,7 +145,8 @@ struct op { /* any single operation, decoded; borrows from the request and the a
 struct prep {
     struct core *c;
     struct pending *p;
-    struct session *session; /* NULL: internal, unchecked */
+    struct session *session; /* NULL: unknown; what needs one fails */
+    uint64_t peer;           /* by whom the request came: only the session's owner may */
     struct auth_ids *ids;
     struct arena *a;
 };
@@ -143,6 +158,7 @@ int32_t prep_op(struct prep *pr, const struct op *op);
 int32_t prep_multi(struct prep *pr, struct rd *r);
 /* Fills p->txn for the request: always a valid txn, if only one that says which error. */
 void prep_request(struct prep *pr, struct buf body);
+void prep_refusal(struct prep *pr, int32_t err); /* the request was refused before it got here */
 void prep_delete_container(struct prep *pr, struct jstr path);
 
 /* ---- pipeline ---- */
@@ -152,10 +168,50 @@ struct core_effect *effect_add(struct core *c, enum core_effect_type type, uint6
 void session_ready(struct core *c, uint64_t conn, const struct session *s); /* s NULL: invalid */
 void submit_close_session(struct core *c, struct session *s);
 void submit_create_session(struct core *c, struct session *s);
+void pipeline_queue(struct core *c, struct pending *p); /* at the end of what is to be applied */
+void pipeline_forget(struct core *c);                   /* all of it */
+void snapshot_when_due(struct core *c, size_t txn_len);
+/* LEADER: are this epoch's zxids used up? */
+bool pipeline_full(const struct core *c);
+
+/* ---- own clients' requests that wait for the leader ----
+ * LEARNER: all of them. LEADER: syncs only. A sync is answered when it is known that what was committed before it was asked for is applied
+ * here: because core_synced said so, or because a transaction that was proposed after it is applied. */
+struct request {
+    struct list link;      /* struct session.requests, in the order they came */
+    struct list sync_link; /* core.syncs, or alone */
+    int64_t session_id;
+    uint64_t conn, tag;    /* tag: sync only, never 0 */
+    int64_t barrier;       /* sync: answered at once when this is applied and it is confirmed */
+    bool confirmed;        /* sync: core_synced was called */
+    int32_t xid, op;
+    size_t body_len;       /* sync */
+    uint8_t body[];
+};
+struct request *core_request_add(struct core *c, struct session *s, uint64_t conn, int32_t xid, int32_t op, struct buf body);
+void core_request_free(struct core *c, struct request *r);
+void requests_forget(struct core *c, struct session *s);
+/* Asks for a sync; the request's answer comes in the session's order. */
+void sync_submit(struct core *c, struct session *s, const struct core_request *q);
+void sync_answer(struct core *c, struct request *r);
+/* Answers the syncs that zxid's being applied proves, before what zxid itself has for an answer ... */
+void syncs_proven(struct core *c, int64_t zxid);
+/* ... and those whose confirmation waited for it, after. */
+void syncs_reached(struct core *c);
+struct core_effect *effect_forward(struct core *c, enum core_effect_type type, const struct core_request *q);
+
+/* ---- learner ---- */
+void learner_submit(struct core *c, struct session *s, const struct core_request *q);
+void learner_create_session(struct core *c, struct session *s);
+void learner_revalidate(struct core *c, uint64_t conn, int64_t session_id, int32_t timeout_ms);
+void learner_disconnected(struct core *c, uint64_t conn);
+void learner_forget(struct core *c); /* revalidations under way: their connections are told to close */
+/* Finds which of our requests an applied transaction answers, if any: p->conn and p->op are set then. */
+void learner_match(struct core *c, struct pending *p, const struct tree_result *res);
 
 /* ---- replies ---- */
-/* Appends the reply frame of an applied write. */
-void reply_write(struct wr *w, const struct pending *p, const struct tree_result *res);
+/* Appends the reply frame of an applied write. data: of the node after a reconfig. */
+void reply_write(struct wr *w, const struct pending *p, const struct tree_result *res, struct jbuf data);
 
 /* ---- reaper ---- */
 struct reaper {
@@ -166,6 +222,7 @@ void reaper_init(struct core *c);
 void reaper_done(struct core *c);
 void reaper_tick(struct core *c);
 int64_t reaper_next_wake(const struct core *c);
+void reaper_restart(struct core *c);
 
 /* ---- the whole ---- */
 struct core {
@@ -175,6 +232,14 @@ struct core {
     struct sessions sessions;
     struct overlay overlay;
     struct reaper reaper;
+
+    enum core_role role;
+    uint64_t requests;        /* of all sessions */
+    uint64_t last_tag;
+    struct u64map syncs_by_tag; /* struct request */
+    struct list syncs;        /* LEADER: all, in the order they came; LEARNER: the confirmed ones */
+    struct list revalidations; /* learner.c */
+    int64_t reconfig_zxid;    /* LEADER: of the last reconfig that was proposed */
 
     int64_t last_proposed, committed;
     struct pending *head, **tail; /* proposed, not applied, in zxid order */
@@ -189,11 +254,18 @@ struct core {
     bool snapshot_running;
 
     struct VEC(struct core_effect) effects;
-    struct VEC(struct pending *) appended; /* references that APPEND effects hold */
+    struct VEC(struct pending *) appended; /* references that APPEND and PROPOSE effects hold */
+    struct VEC(struct auth_ids *) lent;    /* references that FORWARD and SYNC effects hold */
     struct arena prep_arena, apply_arena, out_arena;
     struct wr frame;             /* scratch */
     struct VEC(struct op) steps; /* scratch of prep_multi */
 };
+
+/* Does this server order writes itself? */
+static inline bool core_orders(const struct core *c)
+{
+    return c->role == CORE_STANDALONE || c->role == CORE_LEADER;
+}
 
 static inline struct jstr path_parent(struct jstr path)
 {

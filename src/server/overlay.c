@@ -48,6 +48,15 @@ void overlay_done(struct core *c)
     free(o->buckets);
 }
 
+void overlay_restart(struct core *c)
+{
+    struct overlay *o = &c->overlay;
+    ASSERT(o->journal.len == 0);
+    overlay_done(c);
+    *o = (struct overlay){ 0 };
+    overlay_init(c);
+}
+
 /* The link that points to the change of this path, or to the NULL at the chain's end. */
 static struct change **overlay_slot(const struct overlay *o, struct jstr path, uint64_t hash)
 {

@@ -1,8 +1,8 @@
 /* pipeline.c - the way of a write: zxid, log, commit, apply, reply.
  *
- * Standalone, a transaction is committed when it is durable here: core_persisted moves c->committed. In an ensemble,
- * core_persisted will yield the acknowledgement to the leader and the quorum's answer will move c->committed; nothing else here
- * changes. That everything leaves in zxid order follows from c->head being one queue.
+ * Standalone, a transaction is committed when it is durable here: core_persisted moves c->committed. In an ensemble a quorum's answer
+ * does: core_committed. A learner's transactions come from its leader (learner.c). That everything leaves in zxid order
+ * follows from c->head being one queue.
  * Source: PrepRequestProcessor, SyncRequestProcessor, FinalRequestProcessor (3.9). */
 #include "core_internal.h"
 
@@ -54,7 +54,7 @@ static void snapshot_space(struct core *c)
     c->snap_at_bytes = half_bytes > 0 ? half_bytes + (int64_t)random_below(c, (uint64_t)half_bytes) : INT64_MAX;
 }
 
-static void snapshot_when_due(struct core *c, size_t txn_len)
+void snapshot_when_due(struct core *c, size_t txn_len)
 {
     if (c->snap_at_txns == 0)
         snapshot_space(c); /* the first */
@@ -76,14 +76,41 @@ void core_snapshot_done(struct core *c, bool ok)
     c->snapshot_running = false;
 }
 
-void pipeline_append(struct core *c, struct pending *p)
+void pipeline_queue(struct core *c, struct pending *p)
 {
     p->next = NULL;
     *c->tail = p;
     c->tail = &p->next;
     c->outstanding++;
+}
 
-    struct core_effect *e = effect_add(c, CORE_APPEND, 0);
+void pipeline_forget(struct core *c)
+{
+    for (struct pending *p = c->head, *next; p; p = next) {
+        next = p->next;
+        pending_unref(p);
+    }
+    c->head = NULL;
+    c->tail = &c->head;
+    c->outstanding = 0;
+}
+
+/* The counter must never reach into the epoch's bits (ZOOKEEPER-1277). */
+bool pipeline_full(const struct core *c)
+{
+    uint32_t max = c->cfg.counter_max != 0 ? c->cfg.counter_max : ZXID_COUNTER_LAST;
+    return c->role == CORE_LEADER && (uint32_t)c->last_proposed >= max;
+}
+
+bool core_zxid_exhausted(const struct core *c)
+{
+    return pipeline_full(c);
+}
+
+void pipeline_append(struct core *c, struct pending *p)
+{
+    pipeline_queue(c, p);
+    struct core_effect *e = effect_add(c, c->role == CORE_LEADER ? CORE_PROPOSE : CORE_APPEND, 0);
     e->zxid = p->zxid;
     e->bytes = buf_of(p->txn.p, p->txn.n);
     p->refs++;
@@ -111,13 +138,28 @@ bool core_op_is_write(int32_t op)
     return false;
 }
 
+bool core_op_is_submitted(enum core_role role, int32_t op)
+{
+    return core_op_is_write(op) || (op == ZK_OP_SYNC && role != CORE_STANDALONE);
+}
+
 void core_submit(struct core *c, const struct core_request *req)
 {
     struct session *s = core_session_find(c, req->session_id);
-    ASSERT(core_op_is_write(req->op));
+    ASSERT(core_op_is_submitted(c->role == CORE_NONE ? CORE_LEARNER : c->role, req->op));
     if (!s)
         return; /* closed meanwhile: its connection is being closed too */
+    if (c->role != CORE_STANDALONE && (s->conn != req->conn || c->role == CORE_NONE || pipeline_full(c)))
+        return; /* Of a connection that was told to go. What it sent before may be lost, so what it sent behind must be. */
     core_session_touch(c, s);
+    if (c->role == CORE_LEARNER) {
+        learner_submit(c, s, req);
+        return;
+    }
+    if (req->op == ZK_OP_SYNC) {
+        sync_submit(c, s, req);
+        return;
+    }
     struct pending *p = pipeline_begin(c, req->session_id, req->xid, req->op, req->conn, req->body.n);
     struct prep pr = { .c = c, .p = p, .session = s, .ids = req->ids, .a = &c->prep_arena };
     arena_reset(&c->prep_arena);
@@ -127,6 +169,8 @@ void core_submit(struct core *c, const struct core_request *req)
 
 static void submit_internal(struct core *c, struct session *s, int32_t op, uint64_t conn)
 {
+    if (pipeline_full(c))
+        return;
     struct pending *p = pipeline_begin(c, s->id, 0, op, conn, 16);
     struct prep pr = { .c = c, .p = p, .session = s, .a = &c->prep_arena };
     arena_reset(&c->prep_arena);
@@ -146,11 +190,23 @@ void submit_close_session(struct core *c, struct session *s)
 
 /* ---- commit and apply ---- */
 
-void core_persisted(struct core *c, int64_t zxid)
+static void committed_to(struct core *c, int64_t zxid)
 {
     ASSERT(zxid <= c->last_proposed);
     if (zxid > c->committed)
         c->committed = zxid;
+}
+
+void core_persisted(struct core *c, int64_t zxid)
+{
+    ASSERT(c->role == CORE_STANDALONE);
+    committed_to(c, zxid);
+}
+
+void core_committed(struct core *c, int64_t zxid)
+{
+    ASSERT(c->role == CORE_LEADER || c->role == CORE_LEARNER);
+    committed_to(c, zxid);
 }
 
 bool core_has_committed(const struct core *c)
@@ -160,8 +216,9 @@ bool core_has_committed(const struct core *c)
 
 static void answer(struct core *c, const struct pending *p, const struct tree_result *res)
 {
+    const struct znode *n = p->txn_type == ZK_OP_RECONFIG ? tree_find(c->tree, res->path) : NULL;
     wr_reset(&c->frame);
-    reply_write(&c->frame, p, res);
+    reply_write(&c->frame, p, res, n ? znode_data(n) : (struct jbuf){ NULL, -1 });
     ASSERT(c->frame.rc == 0);
     struct core_effect *e = effect_add(c, CORE_REPLY, p->conn);
     e->zxid = p->zxid;
@@ -181,10 +238,37 @@ static void finish_close(struct core *c, const struct pending *p)
         return;
     if (s->conn != 0 && s->conn != p->conn)
         effect_add(c, CORE_CLOSE_CONN, s->conn);
+    core_session_set_closing(c, s); /* it is already, but on a learner */
     core_session_remove(c, s);
 }
 
-static void apply_one(struct core *c, const struct pending *p)
+/* Was the request refused because the session's client has gone to another server? Then this connection is a left-over: it is closed,
+ * and not told why. */
+static bool session_moved(const struct pending *p, const struct tree_result *res)
+{
+    for (int32_t i = 0; i < res->sub_count; i++)
+        if (res->sub[i].err == ZK_SESSIONMOVED)
+            return true;
+    return p->err == ZK_SESSIONMOVED;
+}
+
+static void conclude(struct core *c, const struct pending *p, const struct tree_result *res)
+{
+    struct session *s = core_session_find(c, p->session_id);
+    if (s && p->conn != 0) {
+        if (p->op == ZK_OP_CREATE_SESSION)
+            session_ready(c, p->conn, p->err == 0 ? s : NULL); /* a learner's may be refused */
+        else if (session_moved(p, res))
+            effect_add(c, CORE_CLOSE_CONN, p->conn);
+        else
+            answer(c, p, res);
+    }
+    if (p->txn_type == ZK_OP_CLOSE_SESSION ||
+        (c->role == CORE_LEARNER && s && p->op == ZK_OP_CREATE_SESSION && !tree_session_known(c->tree, s->id)))
+        finish_close(c, p);
+}
+
+static void apply_one(struct core *c, struct pending *p)
 {
     struct txn_header h = { .client_id = p->session_id,
                             .cxid = p->xid,
@@ -199,15 +283,13 @@ static void apply_one(struct core *c, const struct pending *p)
         c->digest_mismatches++;
     overlay_drop(c, p->zxid);
 
-    struct session *s = core_session_find(c, p->session_id);
-    if (p->txn_type == ZK_OP_CREATE_SESSION) {
-        if (s && p->conn != 0)
-            session_ready(c, p->conn, s);
-    } else if (s && p->conn != 0) {
-        answer(c, p, &res);
-    }
-    if (p->txn_type == ZK_OP_CLOSE_SESSION)
-        finish_close(c, p);
+    if (c->role == CORE_LEARNER)
+        learner_match(c, p, &res);
+    else if (!list_empty(&c->syncs))
+        syncs_proven(c, p->zxid);
+    conclude(c, p, &res);
+    if (!list_empty(&c->syncs))
+        syncs_reached(c);
 }
 
 void core_apply(struct core *c, uint32_t max_txns)

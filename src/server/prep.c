@@ -51,7 +51,12 @@ bool op_decode(struct rd *r, struct arena *a, int32_t type, struct op *op)
 
 static int32_t check_session(const struct prep *pr)
 {
-    return pr->session && !pr->session->closing ? ZK_OK : ZK_SESSIONEXPIRED;
+    struct session *s = pr->session;
+    if (!s || s->closing)
+        return ZK_SESSIONEXPIRED;
+    if (s->peer == PEER_UNKNOWN)
+        s->peer = pr->peer;
+    return s->peer == pr->peer ? ZK_OK : ZK_SESSIONMOVED;
 }
 
 static int32_t check_acl(const struct prep *pr, const struct view *v, int32_t perm)
@@ -444,16 +449,53 @@ static int32_t prep_close_session(struct prep *pr)
 
 static int32_t prep_create_session(struct prep *pr)
 {
-    wr_i32(&pr->p->txn, pr->session->timeout_ms);
-    return ZK_OK;
+    int32_t err = check_session(pr);
+    if (!err)
+        wr_i32(&pr->p->txn, pr->session->timeout_ms);
+    return err;
 }
 
-/* Nothing to reconfigure: one server without an ensemble, where the reference answers so by default. */
+#define CONFIG_PATH "/zookeeper/config"
+
+/* What the new configuration is, the ensemble's shell says; the order of the checks is the reference's, with the ACL last. Alone, without an
+ * ensemble, there is nothing to reconfigure, and the reference answers so by default. */
 static int32_t prep_reconfig(struct prep *pr, struct rd *r)
 {
+    struct core *c = pr->c;
     struct reconfig_request q;
+    struct buf text = { NULL, 0 };
+    struct view node;
+    int32_t err;
     reconfig_request_read(r, pr->a, &q);
-    return r->rc != 0 ? ZK_MARSHALLINGERROR : ZK_RECONFIGDISABLED;
+    if (r->rc != 0)
+        return ZK_MARSHALLINGERROR;
+    if (c->role != CORE_LEADER || !c->cfg.reconfig)
+        return ZK_RECONFIGDISABLED;
+    if ((err = check_session(pr)))
+        return err;
+    if (c->reconfig_zxid > tree_last_zxid(c->tree))
+        return ZK_RECONFIGINPROGRESS; /* ours, which the shell may not have seen yet */
+    if ((err = c->cfg.reconfig(c->cfg.reconfig_data, &q, pr->p->zxid, &text)))
+        return err;
+    if (!view_find(c, jstr_of(CONFIG_PATH), &node))
+        return ZK_NONODE;
+    if ((err = check_acl(pr, &node, ZK_PERM_WRITE)))
+        return err;
+    struct wr *w = &pr->p->txn;
+    jute_write_str(w, node.path);
+    size_t data_off = w->n + 4;
+    jute_write_buf(w, (struct jbuf){ text.p, (int32_t)text.n });
+    wr_i32(w, -1);
+    if ((err = check_size(pr)))
+        return err;
+    struct change *ch = change_edit(c, pr->p->zxid, &node);
+    ch->stat.version = -1;
+    ch->stat.mzxid = pr->p->zxid;
+    ch->stat.mtime = pr->p->time_ms;
+    change_set_data(ch, pr->p, data_off, (int32_t)text.n);
+    change_seal(c, ch);
+    c->reconfig_zxid = pr->p->zxid;
+    return ZK_OK;
 }
 
 /* ---- whole requests ---- */
@@ -518,6 +560,12 @@ void prep_request(struct prep *pr, struct buf body)
     struct rd r = rd_init(body.p ? body.p : (const uint8_t *)"", body.n);
     prep_begin(pr);
     prep_end(pr, prep_dispatch(pr, &r));
+}
+
+void prep_refusal(struct prep *pr, int32_t err)
+{
+    prep_begin(pr);
+    prep_end(pr, err);
 }
 
 static int32_t prep_delete_container_checked(struct prep *pr, struct jstr path)

@@ -22,6 +22,13 @@ void reaper_done(struct core *c)
     VEC_FREE(&c->reaper.queue);
 }
 
+void reaper_restart(struct core *c)
+{
+    reaper_done(c);
+    c->reaper = (struct reaper){ 0 };
+    reaper_init(c);
+}
+
 static void reaper_collect(void *data, const struct znode *n)
 {
     struct core *c = data;
@@ -50,7 +57,7 @@ static bool still_due(const struct core *c, const struct view *v)
 static void reap(struct core *c, struct jstr path)
 {
     struct view v;
-    if (!view_find(c, path, &v) || !still_due(c, &v))
+    if (pipeline_full(c) || !view_find(c, path, &v) || !still_due(c, &v))
         return;
     struct pending *p = pipeline_begin(c, 0, 0, ZK_OP_DELETE_CONTAINER, 0, 4 + (size_t)path.n);
     struct prep pr = { .c = c, .p = p, .a = &c->prep_arena };

@@ -46,11 +46,11 @@ static void multi_write(struct wr *w, const struct pending *p, const struct tree
     jute_write_multi_end(w);
 }
 
-void reply_write(struct wr *w, const struct pending *p, const struct tree_result *res)
+void reply_write(struct wr *w, const struct pending *p, const struct tree_result *res, struct jbuf data)
 {
     size_t at = jute_frame_begin(w);
     reply_header_write(w, &(struct reply_header){ .xid = p->xid, .zxid = p->zxid, .err = p->err });
-    switch (p->txn_type) {
+    switch (p->err != 0 && p->txn_type != ZK_OP_MULTI ? (int32_t)ZK_OP_ERROR : p->txn_type) {
     case ZK_OP_MULTI:
         multi_write(w, p, res);
         break;
@@ -65,6 +65,10 @@ void reply_write(struct wr *w, const struct pending *p, const struct tree_result
         break;
     case ZK_OP_SET_DATA:
     case ZK_OP_SET_ACL:
+        zk_stat_write(w, &res->stat);
+        break;
+    case ZK_OP_RECONFIG:
+        jute_write_buf(w, data);
         zk_stat_write(w, &res->stat);
         break;
     default: /* delete, closeSession, errors: the header says it all */

@@ -41,38 +41,70 @@ static struct list *bucket_at(struct sessions *ss, int64_t end)
     return &ss->ring[(uint64_t)(end / ss->interval_ms) % SESSION_RING];
 }
 
-static struct session *session_add(struct core *c, int64_t id, int32_t timeout_ms)
+struct session *core_session_add(struct core *c, int64_t id, int32_t timeout_ms)
 {
     struct session *s = x_calloc(1, sizeof(*s));
     s->id = id;
     s->timeout_ms = timeout_ms;
     list_init(&s->bucket);
     list_init(&s->owned);
+    list_init(&s->requests);
     u64map_set(&c->sessions.by_id, (uint64_t)id, s);
     c->sessions.live++;
-    core_session_touch(c, s);
     return s;
 }
 
+/* Nobody knows yet where its client will come, so on a leader whoever comes first is its owner. */
 static void session_restore(void *data, int64_t id, int32_t timeout_ms)
 {
-    session_add(data, id, timeout_ms);
+    struct core *c = data;
+    struct session *s = core_session_add(c, id, timeout_ms);
+    if (c->role == CORE_LEADER)
+        s->peer = PEER_UNKNOWN;
+    if (core_orders(c))
+        core_session_touch(c, s);
+}
+
+static void sessions_begin(struct core *c)
+{
+    struct sessions *ss = &c->sessions;
+    for (size_t i = 0; i < SESSION_RING; i++)
+        list_init(&ss->ring[i]);
+    list_init(&ss->touched);
+    ss->live = 0;
+    ss->next_expiry_ms = bucket_end(ss, c->now_ms);
+    tree_each_session(c->tree, session_restore, c);
 }
 
 void sessions_init(struct core *c, int64_t wall_ms)
 {
     struct sessions *ss = &c->sessions;
     ss->interval_ms = MAX(c->cfg.tick_ms, 1);
-    for (size_t i = 0; i < SESSION_RING; i++)
-        list_init(&ss->ring[i]);
-    ss->next_expiry_ms = bucket_end(ss, c->now_ms);
     ss->next_id = session_first_id(c->cfg.server_id, wall_ms);
-    tree_each_session(c->tree, session_restore, c);
+    sessions_begin(c);
 }
 
 void sessions_done(struct core *c)
 {
-    u64map_free(&c->sessions.by_id, free);
+    U64MAP_EACH(slot, &c->sessions.by_id)
+    {
+        requests_forget(c, slot->value);
+        free(slot->value);
+    }
+    u64map_free(&c->sessions.by_id, NULL);
+}
+
+void sessions_restart(struct core *c)
+{
+    U64MAP_EACH(slot, &c->sessions.by_id)
+    {
+        const struct session *s = slot->value;
+        if (s->conn != 0)
+            effect_add(c, CORE_CLOSE_CONN, s->conn);
+    }
+    sessions_done(c);
+    c->sessions.by_id = (struct u64map){ 0 };
+    sessions_begin(c);
 }
 
 struct session *core_session_find(const struct core *c, int64_t id)
@@ -84,6 +116,11 @@ void core_session_touch(struct core *c, struct session *s)
 {
     if (s->closing)
         return;
+    if (!core_orders(c)) { /* the leader is told of it */
+        if (list_empty(&s->bucket))
+            list_push_back(&c->sessions.touched, &s->bucket);
+        return;
+    }
     int64_t end = bucket_end(&c->sessions, c->now_ms + MAX(s->timeout_ms, 0));
     if (end == s->expiry_ms && !list_empty(&s->bucket))
         return;
@@ -105,6 +142,7 @@ void core_session_remove(struct core *c, struct session *s)
 {
     ASSERT(s->closing);
     ASSERT(list_empty(&s->owned)); /* its closeSession deleted them, and nothing of it came in since */
+    requests_forget(c, s);
     u64map_del(&c->sessions.by_id, (uint64_t)s->id);
     free(s);
 }
@@ -141,30 +179,47 @@ static int64_t session_next_id(struct core *c)
     return id;
 }
 
-static void session_reattach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms)
+void session_attach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms)
 {
     if (s->conn != 0 && s->conn != conn)
         effect_add(c, CORE_CLOSE_CONN, s->conn);
     s->conn = conn;
+    s->peer = PEER_OWN;
     s->timeout_ms = timeout_ms;
     core_session_touch(c, s);
     session_ready(c, conn, s);
 }
 
+static void session_create(struct core *c, uint64_t conn, int32_t timeout_ms)
+{
+    struct session *s = core_session_add(c, session_next_id(c), timeout_ms);
+    s->conn = conn;
+    core_session_touch(c, s);
+    if (c->role == CORE_LEARNER)
+        learner_create_session(c, s);
+    else
+        submit_create_session(c, s);
+}
+
 void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms)
 {
     timeout_ms = session_timeout_clamp(timeout_ms, c->cfg.min_session_ms, c->cfg.max_session_ms);
+    if (c->role == CORE_NONE || pipeline_full(c)) {
+        effect_add(c, CORE_CLOSE_CONN, conn); /* before any answer: the client tries another server */
+        return;
+    }
     if (session_id == 0) {
-        struct session *fresh = session_add(c, session_next_id(c), timeout_ms);
-        fresh->conn = conn;
-        submit_create_session(c, fresh);
+        session_create(c, conn, timeout_ms);
         return;
     }
     uint8_t expect[ZK_PASSWORD_LEN];
     session_passwd(session_id, expect);
     struct session *s = core_session_find(c, session_id);
-    if (s && !s->closing && buf_eq(passwd, buf_of(expect, sizeof(expect))))
-        session_reattach(c, conn, s, timeout_ms);
+    bool ours = buf_eq(passwd, buf_of(expect, sizeof(expect)));
+    if (ours && c->role == CORE_LEARNER) /* even if it is not known here: we may be behind */
+        learner_revalidate(c, conn, session_id, timeout_ms);
+    else if (ours && s && !s->closing)
+        session_attach(c, conn, s, timeout_ms);
     else
         session_ready(c, conn, NULL);
 }
@@ -174,6 +229,7 @@ void core_disconnected(struct core *c, uint64_t conn, int64_t session_id)
     struct session *s = core_session_find(c, session_id);
     if (s && s->conn == conn) /* not when a newer connection took the session over */
         s->conn = 0;
+    learner_disconnected(c, conn);
 }
 
 size_t core_live_sessions(const struct core *c)

@@ -42,6 +42,25 @@ struct auth_ids *auth_ids_add(struct auth_ids *old, const char *scheme, const ch
     return ids;
 }
 
+static bool is_c_text(struct jstr s)
+{
+    return s.p && !memchr(s.p, 0, (size_t)s.n);
+}
+
+struct auth_ids *auth_ids_from(struct jids l)
+{
+    struct auth_ids *ids = ids_alloc(MAX(l.n, 0));
+    ids->n = 0;
+    for (int32_t i = 0; i < l.n; i++) {
+        const struct jid *e = &l.v[i];
+        if (!is_c_text(e->scheme) || !is_c_text(e->id))
+            continue;
+        ids->super |= jstr_is(e->scheme, "super");
+        ids->v[ids->n++] = (struct auth_id){ x_strndup(e->scheme.p, (size_t)e->scheme.n), x_strndup(e->id.p, (size_t)e->id.n) };
+    }
+    return ids;
+}
+
 struct auth_ids *auth_ids_ref(struct auth_ids *ids)
 {
     if (ids)

@@ -21,6 +21,8 @@ struct auth_ids {
 struct auth_ids *auth_ids_new(const char *ip_text);
 /* A new set: old plus one (no duplicates); takes over the caller's reference to old. */
 struct auth_ids *auth_ids_add(struct auth_ids *old, const char *scheme, const char *id);
+/* A set as another server sent it; entries that are null or hold a NUL are left out. */
+struct auth_ids *auth_ids_from(struct jids l);
 struct auth_ids *auth_ids_ref(struct auth_ids *ids);
 void auth_ids_unref(struct auth_ids *ids); /* NULL is fine */
 
