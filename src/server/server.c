@@ -301,7 +301,7 @@ static struct server *server_new(const struct server_config *cfg)
     pthread_mutex_init(&s->ip_mutex, NULL);
     pthread_mutex_init(&s->logger.mutex, NULL);
     pthread_cond_init(&s->logger.cond, NULL);
-    snprintf(s->build, sizeof(s->build), "3.9.5-quoll-%s, built on %s", QUOLL_VERSION, __DATE__);
+    snprintf(s->build, sizeof(s->build), "3.9.5-quoll-%s, built on %s", QUOLL_VERSION, QUOLL_BUILD_DATE);
     return s;
 }
 
