@@ -233,13 +233,22 @@ void syncs_proven(struct core *c, int64_t zxid)
     }
 }
 
+/* On a learner, a write of the same session may still be ahead: it was not committed when the sync was asked for. */
+static bool is_next_of_session(const struct core *c, const struct request *r)
+{
+    const struct session *s = core_session_find(c, r->session_id);
+    return s && s->requests.next == &r->link;
+}
+
 void syncs_reached(struct core *c)
 {
-    while (!list_empty(&c->syncs)) {
-        struct request *r = CONTAINER_OF(c->syncs.next, struct request, sync_link);
+    LIST_EACH_SAFE(it, &c->syncs)
+    {
+        struct request *r = CONTAINER_OF(it, struct request, sync_link);
         if (!r->confirmed || r->barrier > tree_last_zxid(c->tree))
             return;
-        sync_answer(c, r);
+        if (is_next_of_session(c, r))
+            sync_answer(c, r);
     }
 }
 
