@@ -102,6 +102,9 @@ void leader_drop(struct zab_leader *l, struct peer *p, const char *why)
         f->text = why;
     }
     sync_uncount(l, p);
+    /* Safe without, and what the reference does; but a leader that was left meanwhile should not begin to serve on old promises. */
+    if (l->phase == ZAB_LEADER_NEWLEADER && p->state == PEER_ACKED)
+        (void)sid_set_remove(&l->newleader_acks, p->sid);
     if (p->observer && peer_is_live(p))
         l->observers_live--;
     bcast_forget_syncs(l, p->conn);

@@ -46,6 +46,17 @@ static const char *info_problem(const struct zab_leader *l, const struct qpacket
     return NULL;
 }
 
+/* The epoch stands already. A voter that promised a later one to somebody who then failed can never follow us: with the reference it stays
+ * out for as long as this leader lives, and the ensemble runs one failure closer to its end. A new epoch, at once, takes it in. (An
+ * observer's promise is never counted, so ours do not insist on it.) */
+static void late_info(struct zab_leader *l, struct peer *p, int64_t accepted)
+{
+    if (!p->observer && quorum_config_is_voter(l->committed, p->sid) && accepted > l->epoch)
+        leader_end(l, ZAB_STOP_LEADERSHIP, "a voter has accepted a later epoch than ours");
+    else
+        peer_send_leaderinfo(l, p);
+}
+
 static void on_info(struct zab_leader *l, struct peer *p, const struct qpacket *q)
 {
     struct learner_info info;
@@ -66,7 +77,7 @@ static void on_info(struct zab_leader *l, struct peer *p, const struct qpacket *
             sid_set_add(&l->connecting, p->sid);
         leader_try_epoch(l);
     } else if (l->phase > ZAB_LEADER_DISCOVERY) {
-        peer_send_leaderinfo(l, p);
+        late_info(l, p, zxid_epoch(q->zxid));
     }
 }
 

@@ -224,10 +224,10 @@ void zab_learner_opened(struct zab_learner *l)
 /* epoch: what we say our currentEpoch was; -1 when it must be neither compared nor counted. */
 static void send_ackepoch(struct zab_learner *l, int32_t epoch)
 {
-    int64_t last = l->opt.resync ? 0 : start_of(l)->last_zxid;
+    int64_t last = start_of(l)->last_zxid;
 
-    if (l->opt.resync)
-        epoch = -1;
+    if (l->opt.resync) /* as a server without a database: 0 would get a DIFF from a leader that has nothing either */
+        last = epoch = -1;
     qp_i32_packet(effects_packet(&l->fx), QP_ACKEPOCH, last, epoch);
     effects_send_scratch(&l->fx, 0);
     l->state = LEARNER_WAIT_OP;
@@ -243,7 +243,9 @@ static void on_leaderinfo(struct zab_learner *l, const struct qpacket *p)
         return;
     }
     l->epoch = zxid_epoch(p->zxid);
-    if (l->epoch < l->accepted_epoch) {
+    if (l->opt.observer && l->epoch < l->accepted_epoch && l->epoch >= l->current_epoch) {
+        send_ackepoch(l, -1); /* nobody counted an observer's promise: it need not stay out until a later epoch */
+    } else if (l->epoch < l->accepted_epoch) {
         learner_lost(l, "the leader's epoch is older than what we accepted");
     } else if (l->epoch == l->accepted_epoch) {
         send_ackepoch(l, -1);

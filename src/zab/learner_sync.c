@@ -42,6 +42,10 @@ static void on_snap(struct zab_learner *l, int64_t zxid)
 
 static void on_op(struct zab_learner *l, const struct qpacket *p)
 {
+    if (l->opt.resync && p->type != QP_SNAP) {
+        learner_lost(l, "the leader does not send the snapshot that was asked for");
+        return;
+    }
     switch (p->type) {
     case QP_DIFF:
         begin_sync(l, l->logged);

@@ -287,7 +287,8 @@ struct zab_sync_plan zab_sync_decide(const struct zab_window *w, int64_t peer, i
         return (struct zab_sync_plan){ .how = ZAB_SYNC_SNAP };
     if (peer == last)
         return (struct zab_sync_plan){ ZAB_SYNC_DIFF, peer, len };
-    if (peer > max && !is_epoch_zxid(peer))
+    /* An epoch's own zxid is in no log: a server of 3.8 that is told to cut there keeps the record behind it. Rather a snapshot. */
+    if (peer > max && !is_epoch_zxid(peer) && !is_epoch_zxid(max))
         return (struct zab_sync_plan){ ZAB_SYNC_TRUNC, max, len };
     if (len > 0 && min <= peer && peer <= max)
         return walk_window(w, peer);

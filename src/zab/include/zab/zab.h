@@ -31,7 +31,8 @@ enum zab_effect_type {
     /* network */
     ZAB_SEND,          /* queue bytes (whole packets) for conn, in order. A learner has one connection: conn is 0 */
     ZAB_CLOSE,         /* send what is queued for conn, then close it; why is in text. No peer_closed is expected, none hurts */
-    ZAB_SEND_SNAPSHOT, /* leader: the tree as a stream to conn, through its queue, then zab_leader_snapshot_done. Applied at least up to zxid */
+    ZAB_SEND_SNAPSHOT, /* leader: the tree as a stream to conn, through its queue, then zab_leader_snapshot_done. Applied at least up to zxid.
+                          When the connection takes nothing for syncLimit, the shell gives up: RC_TIMEOUT */
     ZAB_READ_LOG,      /* leader: records in order from the log: the last one at or below zxid if there is one, then those up to
                           and including to_zxid (never beyond). Answer by zab_leader_log_record and _log_end. Unless `required`, the shell
                           may refuse (snapshotSizeFactor): log_end(RC_UNAVAIL). Slow connections slow down the reading. */
@@ -41,7 +42,7 @@ enum zab_effect_type {
     ZAB_APPEND,         /* bytes to the log; synced together with others, then zab_*_persisted(zxid) */
     ZAB_TRUNCATE_LOG,   /* learner: keep records <= zxid only, drop snapshots above, rebuild the tree from disk; then zab_learner_truncated */
     ZAB_LOAD_SNAPSHOT,  /* learner: clear the tree; read the snapshot stream that follows on the connection; once its signature was right,
-                           the tree is at zxid; then zab_learner_snapshot_loaded */
+                           the tree is at zxid; then zab_learner_snapshot_loaded. A stream that stands still for syncLimit: RC_TIMEOUT */
     ZAB_STORE_SNAPSHOT, /* learner: write the tree (at zxid) as a snapshot. It replaces the history on disk: log records above zxid go *before* it is
                            written, log files from before never serve a ZAB_READ_LOG any more (they may hold transactions that were
                            withdrawn); then zab_learner_snapshot_stored */
