@@ -50,6 +50,7 @@ test-kube: build
 
 bench: build
 	@bench/run
+	@bench/dns
 
 fuzz:
 	@scripts/fuzz $${FUZZ_SECONDS:-60}
