@@ -6,6 +6,7 @@
 #include <zlib.h>
 
 #define CHUNK (1u << 20)
+#define WRITE_BACK_STEP (1 << 20)     /* written out at a time while a snapshot grows */
 #define SNAPPY_BLOCK (32u << 10)      /* as the reference writes */
 #define SNAPPY_BLOCK_MAX (64u << 20)  /* accepted when reading */
 static const uint8_t snappy_header[16] = { 0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1 };
@@ -176,6 +177,7 @@ struct snap_sink {
     struct vfs_file *f;
     enum snap_format format;
     int64_t at;
+    int64_t out_to;  /* the file is written out up to here */
     z_stream z;
     uint8_t *out;
     struct wr block; /* snappy: gathers a block */
@@ -201,8 +203,14 @@ struct snap_sink *snap_sink_new(const struct vfs *vfs, struct vfs_file *f, enum 
 static int put(struct snap_sink *s, const uint8_t *p, size_t n)
 {
     int rc = n > 0 ? s->vfs->write_at(s->f, p, n, s->at) : 0;
-    if (rc >= 0)
-        s->at += (int64_t)n;
+    if (rc < 0)
+        return rc;
+    s->at += (int64_t)n;
+    /* A whole snapshot handed to the disk at once makes the log's syncs wait behind it: it goes out in small pieces. */
+    if (s->vfs->write_back && s->at - s->out_to >= WRITE_BACK_STEP) {
+        rc = s->vfs->write_back(s->f, s->out_to, s->at - s->out_to);
+        s->out_to = s->at;
+    }
     return rc;
 }
 

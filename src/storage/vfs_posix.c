@@ -97,6 +97,15 @@ static int posix_sync(struct vfs_file *f)
     return fdatasync(f->fd) < 0 ? rc_of_errno() : 0;
 }
 
+/* An error is final here as well: the kernel tells it once, and the sync to come might not hear of it again. */
+static int posix_write_back(struct vfs_file *f, int64_t at, int64_t n)
+{
+    unsigned how = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+    if (sync_file_range(f->fd, (off_t)at, (off_t)n, how) < 0 && errno != ENOSYS && errno != EINVAL)
+        return rc_of_errno();
+    return 0;
+}
+
 static int posix_truncate(struct vfs_file *f, int64_t size)
 {
     int r;
@@ -203,6 +212,7 @@ const struct vfs *vfs_posix(void)
         .write_at = posix_write_at,
         .sync = posix_sync,
         .truncate = posix_truncate,
+        .write_back = posix_write_back,
         .allocate = posix_allocate,
         .size = posix_size,
         .close = posix_close,

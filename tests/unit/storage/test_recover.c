@@ -216,6 +216,40 @@ static void test_failed_snapshot(void **state)
     faultfs_free(fs);
 }
 
+/* A growing snapshot is handed to the disk in pieces, each byte once and in order; an error there is one of the snapshot. */
+static int64_t written_back, pieces, fail_piece;
+static int count_write_back(struct vfs_file *f, int64_t at, int64_t n)
+{
+    assert_int_equal(at, written_back);
+    assert_in_range(n, 1 << 20, 2 << 20);
+    written_back += n;
+    return pieces++ == fail_piece ? RC_IO : 0;
+}
+
+static void test_write_back(void **state)
+{
+    struct tree *t = model(20000);
+    for (fail_piece = -1; fail_piece < 2; fail_piece++) {
+        struct faultfs *fs = faultfs_new(1);
+        struct vfs vfs = *faultfs_vfs(fs);
+        struct storage_config cfg = config(fs);
+        struct storage_error err;
+        int64_t zxid, bytes;
+        vfs.write_back = count_write_back;
+        cfg.vfs = &vfs;
+        written_back = pieces = 0;
+        int rc = snapshot_write(&cfg, t, NULL, &zxid, &bytes, &err);
+        assert_int_equal(rc, fail_piece < 0 ? 0 : RC_IO);
+        if (rc == 0)
+            assert_in_range(bytes - written_back, 0, (1 << 20) - 1);
+        else
+            assert_null(faultfs_get(fs, DIR "snapshot.4e20").p);
+        faultfs_free(fs);
+    }
+    assert_true(pieces > 1);
+    tree_free(t);
+}
+
 /* ---- the traps of a directory ---- */
 
 static void cut(struct faultfs *fs, const char *path, int64_t by)
@@ -689,6 +723,7 @@ int main(void)
         cmocka_unit_test(test_damaged_snapshots),
         cmocka_unit_test(test_fuzzy),
         cmocka_unit_test(test_failed_snapshot),
+        cmocka_unit_test(test_write_back),
         cmocka_unit_test(test_traps),
         cmocka_unit_test(test_separate_dirs),
         cmocka_unit_test(test_orphans),

@@ -17,6 +17,9 @@ struct vfs {
     int64_t (*read_at)(struct vfs_file *f, void *p, size_t n, int64_t at);  /* short only at the end of the file */
     int (*write_at)(struct vfs_file *f, const void *p, size_t n, int64_t at); /* all or an error */
     int (*sync)(struct vfs_file *f);                                          /* fdatasync */
+    /* Writes that part of the file out and waits until the disk has taken it; proves nothing (sync does), only spreads the work
+     * of the sync to come. NULL: cannot. */
+    int (*write_back)(struct vfs_file *f, int64_t at, int64_t n);
     int (*truncate)(struct vfs_file *f, int64_t size);
     /* Extends the file to `size` with zeros, allocated where the file system can. */
     int (*allocate)(struct vfs_file *f, int64_t size);
