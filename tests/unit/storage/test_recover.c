@@ -228,7 +228,7 @@ static int count_write_back(struct vfs_file *f, int64_t at, int64_t n)
 
 static void test_write_back(void **state)
 {
-    struct tree *t = model(20000);
+    struct tree *t = model(40000);
     for (fail_piece = -1; fail_piece < 2; fail_piece++) {
         struct faultfs *fs = faultfs_new(1);
         struct vfs vfs = *faultfs_vfs(fs);
@@ -243,7 +243,7 @@ static void test_write_back(void **state)
         if (rc == 0)
             assert_in_range(bytes - written_back, 0, (1 << 20) - 1);
         else
-            assert_null(faultfs_get(fs, DIR "snapshot.4e20").p);
+            assert_null(faultfs_get(fs, DIR "snapshot.9c40").p);
         faultfs_free(fs);
     }
     assert_true(pieces > 1);
