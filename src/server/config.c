@@ -5,10 +5,13 @@
  * docs/configuration.md describes the table for people. */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
 #include "server_internal.h"
+#include "zab/quorum.h"
 
 /* ---- the table ---- */
 
@@ -18,13 +21,15 @@ enum kind {
     K_I64,
     K_U32,
     K_FLAG,      /* "true" is true, all else is false */
+    K_BOOL,      /* "true" or "false"; anything else is an error */
     K_YES,       /* "yes" is true, all else is false */
     K_NOT_NO,    /* "no" is false, all else is true */
+    K_NOT_FALSE, /* sets a flag that switches something off: "false" sets it */
     K_IGNORED,   /* known, without effect here */
     K_REFUSED,   /* would change what the server promises, and is not supported: never silently */
     K_REFUSED_TRUE,  /* refused when "true" */
     K_REFUSED_FALSE, /* refused when "false" */
-    K_SERVER,    /* server.N */
+    K_MEMBER,    /* server.N, group.N, weight.N */
 };
 
 struct key {
@@ -73,10 +78,38 @@ static const struct key keys[] = {
     { "DigestAuthenticationProvider.superDigest", K_STR, F(super_digest), 0, 0 },
     { "quoll.netThreads", K_I32, F(net_threads), 0, 64 },
 
-    { "server.*", K_SERVER, 0, 0, 0 },
-    { "dynamicConfigFile", K_REFUSED, 0, 0, 0 },
-    { "standaloneEnabled", K_REFUSED_FALSE, 0, 0, 0 },
+    { "server.*", K_MEMBER, 0, 0, 0 },
+    { "group*", K_MEMBER, 0, 0, 0 },
+    { "weight*", K_MEMBER, 0, 0, 0 },
+    { "initLimit", K_I32, F(init_limit), 1, INT32_MAX / 20 },
+    { "syncLimit", K_I32, F(sync_limit), 1, INT32_MAX / 20 },
+    { "connectToLearnerMasterLimit", K_I32, F(connect_limit), 0, INT32_MAX / 20 },
+    { "electionAlg", K_I32, F(election_alg), 0, 3 },
+    { "peerType", K_STR, F(peer_type), 0, 0 },
+    { "quorumListenOnAllIPs", K_BOOL, F(listen_on_all_ips), 0, 0 },
+    { "standaloneEnabled", K_BOOL, F(standalone_enabled), 0, 0 },
     { "reconfigEnabled", K_REFUSED_TRUE, 0, 0, 0 },
+    { "dynamicConfigFile", K_STR, F(dynamic_file), 0, 0 },
+    { "syncEnabled", K_BOOL, F(observer_log), 0, 0 },
+    { "observer.syncEnabled", K_FLAG, F(observer_log), 0, 0 },
+    { "leaderServes", K_IGNORED, 0, 0, 0 },
+    { "multiAddress.enabled", K_FLAG, F(multi_address), 0, 0 },
+    { "cnxTimeout", K_I64, F(cnx_timeout_ms), 1, INT32_MAX },
+    { "fastleader.minNotificationInterval", K_I64, F(election_min_ms), 1, INT32_MAX },
+    { "fastleader.maxNotificationInterval", K_I64, F(election_max_ms), 1, INT32_MAX },
+    { "leaderConnectDelayDuringRetryMs", K_I64, F(leader_connect_delay_ms), 0, INT32_MAX },
+    { "leader.maxConcurrentSnapSyncs", K_I32, F(max_snap_syncs), 0, INT32_MAX },
+    { "leader.maxConcurrentDiffSyncs", K_I32, F(max_diff_syncs), 0, INT32_MAX },
+    { "commitLogCount", K_I32, F(commit_log_count), 0, INT32_MAX },
+    { "snapshotSizeFactor", K_STR, F(snapshot_size_factor), 0, 0 },
+    { "forceSnapshotSync", K_FLAG, F(force_snapshot_sync), 0, 0 },
+    { "quoll.confirmSync", K_NOT_FALSE, F(no_confirm_sync), 0, 0 },
+
+    { "sslQuorum", K_REFUSED_TRUE, 0, 0, 0 },
+    { "portUnification", K_REFUSED_TRUE, 0, 0, 0 },
+    { "quorum.auth.enableSasl", K_REFUSED_TRUE, 0, 0, 0 },
+    { "observerMasterPort", K_REFUSED, 0, 0, 0 },
+    { "oraclePath", K_REFUSED, 0, 0, 0 },
     { "readonlymode.enabled", K_REFUSED_TRUE, 0, 0, 0 },
     { "localSessionsEnabled", K_REFUSED_TRUE, 0, 0, 0 },
     { "secureClientPort", K_REFUSED, 0, 0, 0 },
@@ -90,13 +123,6 @@ static const struct key keys[] = {
     { "emulate353TTLNodes", K_REFUSED_TRUE, 0, 0, 0 },
 
     { "localSessionsUpgradingEnabled", K_IGNORED, 0, 0, 0 },
-    { "initLimit", K_IGNORED, 0, 0, 0 },
-    { "syncLimit", K_IGNORED, 0, 0, 0 },
-    { "connectToLearnerMasterLimit", K_IGNORED, 0, 0, 0 },
-    { "electionAlg", K_IGNORED, 0, 0, 0 },
-    { "leaderServes", K_IGNORED, 0, 0, 0 },
-    { "peerType", K_IGNORED, 0, 0, 0 },
-    { "syncEnabled", K_IGNORED, 0, 0, 0 },
     { "serverCnxnFactory", K_IGNORED, 0, 0, 0 },
     { "nio.*", K_IGNORED, 0, 0, 0 },
     { "netty.*", K_IGNORED, 0, 0, 0 },
@@ -105,10 +131,16 @@ static const struct key keys[] = {
     { "audit.*", K_IGNORED, 0, 0, 0 },
     { "jvm.pause.monitor*", K_IGNORED, 0, 0, 0 },
     { "commitProcessor.*", K_IGNORED, 0, 0, 0 },
-    { "db.autocreate", K_IGNORED, 0, 0, 0 },
-    { "commitLogCount", K_IGNORED, 0, 0, 0 },
+    { "db.autocreate", K_REFUSED_FALSE, 0, 0, 0 },
+    { "multiAddress.*", K_IGNORED, 0, 0, 0 },
+    { "quorum.cnxn.threads.size", K_IGNORED, 0, 0, 0 },
+    { "quorumCnxnTimeoutMs", K_IGNORED, 0, 0, 0 },
+    { "electionPortBindRetry", K_IGNORED, 0, 0, 0 },
+    { "learner.*", K_IGNORED, 0, 0, 0 },
+    { "leader.*", K_IGNORED, 0, 0, 0 },
+    { "observer.*", K_IGNORED, 0, 0, 0 },
+    { "quorum.auth.*", K_IGNORED, 0, 0, 0 },
     { "closeSessionTxn.enabled", K_IGNORED, 0, 0, 0 },
-    { "snapshotSizeFactor", K_IGNORED, 0, 0, 0 },
     { "txnLogSizeLimitInKb", K_IGNORED, 0, 0, 0 },
     { "flushDelay", K_IGNORED, 0, 0, 0 },
     { "maxWriteQueuePollTime", K_IGNORED, 0, 0, 0 },
@@ -176,11 +208,26 @@ static int set_number(const struct key *k, void *field, const char *key, const c
     return 0;
 }
 
-/* Several servers make an ensemble, which this server is not part of yet: better refused than run alone on its data. */
-static int set_server(struct server_config *cfg, const char *key, struct storage_error *err)
+/* Kept as text until all is read: what a line means depends on other keys. What is wrong with it in any case is said now. */
+static int set_member(struct server_config *cfg, const char *key, const char *value, struct storage_error *err)
 {
-    if (++cfg->server_lines > 1)
-        return fail(err, RC_UNSUPPORTED, key, "an ensemble of several servers is not supported", NULL);
+    struct quorum_builder *b = quorum_builder_new(&(struct quorum_options){ .multi_address = true });
+    struct quorum_error why = { "" };
+    int rc = quorum_builder_set(b, key, value, &why);
+
+    quorum_builder_free(b);
+    if (rc < 0)
+        return fail(err, RC_INVAL, key, *why.text ? why.text : "not a line of an ensemble", NULL);
+    cfg->member_lines = x_reallocarray(cfg->member_lines, cfg->member_line_count + 1, sizeof(*cfg->member_lines));
+    cfg->member_lines[cfg->member_line_count++] = (struct server_member_line){ x_strdup(key), x_strdup(value) };
+    return 0;
+}
+
+static int set_bool(bool *field, const char *key, const char *value, struct storage_error *err)
+{
+    if (!str_ieq(value, "true") && !str_ieq(value, "false"))
+        return fail(err, RC_INVAL, key, "neither true nor false", value);
+    *field = str_ieq(value, "true");
     return 0;
 }
 
@@ -213,6 +260,11 @@ static int set_key(struct server_config *cfg, const struct key *k, const char *k
     case K_FLAG:
         *(bool *)field = str_ieq(value, "true");
         return 0;
+    case K_BOOL:
+        return set_bool(field, key, value, err);
+    case K_NOT_FALSE:
+        *(bool *)field = str_ieq(value, "false");
+        return 0;
     case K_YES:
         *(bool *)field = str_ieq(value, "yes");
         return 0;
@@ -228,8 +280,8 @@ static int set_key(struct server_config *cfg, const struct key *k, const char *k
         return str_ieq(value, "true") ? fail(err, RC_UNSUPPORTED, key, "not supported", value) : 0;
     case K_REFUSED_FALSE:
         return str_ieq(value, "false") ? fail(err, RC_UNSUPPORTED, key, "not supported", value) : 0;
-    case K_SERVER:
-        return set_server(cfg, key, err);
+    case K_MEMBER:
+        return set_member(cfg, key, value, err);
     }
     return 0;
 }
@@ -422,6 +474,12 @@ static int config_check(const struct server_config *cfg, const char *path, struc
         why = "dataDir: not set";
     else if (cfg->client_addr && cfg->client_port < 0)
         why = "clientPortAddress: set without clientPort";
+    else if (cfg->election_alg != 3)
+        why = "electionAlg: only 3 exists";
+    else if (cfg->dynamic_file && cfg->member_line_count > 0)
+        why = "dynamicConfigFile: server, group and weight lines belong into that file, all of them";
+    else if (cfg->peer_type && !str_ieq(cfg->peer_type, "participant") && !str_ieq(cfg->peer_type, "observer"))
+        why = "peerType: neither participant nor observer";
     else if (min > max)
         why = "minSessionTimeout: larger than maxSessionTimeout";
     else if (cfg->snapshot_compression && *cfg->snapshot_compression && strcmp(cfg->snapshot_compression, "gz") != 0 &&
@@ -448,12 +506,101 @@ int server_config_read(struct server_config *cfg, const char *path, struct stora
         rc = config_check(cfg, path, err);
     free(cfg->config_text);
     cfg->config_text = (char *)text;
+    set_str(&cfg->path, path);
     return rc;
 }
 
 int server_config_check(const struct server_config *cfg, struct storage_error *err)
 {
     return config_check(cfg, NULL, err);
+}
+
+/* ---- the ensemble ---- */
+
+static int members_fail(struct storage_error *err, int rc, const char *where, const char *why)
+{
+    snprintf(err->text, sizeof(err->text), "%s%s%s", where ? where : "", where ? ": " : "", why);
+    return rc;
+}
+
+static int members_from_lines(const struct server_config *cfg, const struct quorum_options *opt, struct quorum_config **ret,
+                              struct storage_error *err)
+{
+    struct quorum_builder *b = quorum_builder_new(opt);
+    struct quorum_error why = { "" };
+    int rc = 0;
+
+    for (size_t i = 0; i < cfg->member_line_count && rc == 0; i++)
+        rc = quorum_builder_set(b, cfg->member_lines[i].key, cfg->member_lines[i].value, &why);
+    if (rc == 0)
+        rc = quorum_builder_build(b, ret, &why);
+    quorum_builder_free(b);
+    return rc < 0 ? members_fail(err, RC_INVAL, cfg->path, why.text) : 0;
+}
+
+/* A dynamic file carries its version in its name, "zoo.cfg.dynamic.100000003". */
+static int64_t dynamic_file_version(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    char *end = NULL;
+    unsigned long long v = dot && dot[1] ? strtoull(dot + 1, &end, 16) : 0;
+
+    return end && *end == '\0' && v <= INT64_MAX ? (int64_t)v : 0;
+}
+
+/* versioned: the file says its version itself (".next" does), else its name does and a line that says so is an error. */
+static int members_from_file(const char *path, const struct quorum_options *opt, bool versioned, struct quorum_config **ret,
+                             struct storage_error *err)
+{
+    struct quorum_config *c = NULL;
+    struct quorum_error why = { "" };
+    uint8_t *text = NULL;
+    size_t n = 0;
+    int rc = file_read(path, QUORUM_TEXT_MAX, &text, &n);
+
+    if (rc < 0)
+        return members_fail(err, rc, path, errno ? strerror(errno) : rc_str(rc));
+    if (!versioned && (str_has_prefix((char *)text, "version") || strstr((char *)text, "\nversion")))
+        rc = members_fail(err, RC_INVAL, path, "a line \"version\" must not be in it: the file's name says it");
+    else if (quorum_config_parse(buf_of(text, n), opt, &c, &why) < 0)
+        rc = members_fail(err, RC_INVAL, path, why.text);
+    else if (versioned)
+        *ret = c;
+    else {
+        *ret = quorum_config_with_version(c, dynamic_file_version(path));
+        quorum_config_unref(c);
+    }
+    free(text);
+    return rc;
+}
+
+int server_config_members(struct server_config *cfg, struct storage_error *err)
+{
+    struct quorum_options opt = { .multi_address = cfg->multi_address, .standalone_enabled = cfg->standalone_enabled };
+    struct quorum_config *c = NULL;
+    int rc = 0;
+
+    if (cfg->members || (!cfg->dynamic_file && cfg->member_line_count == 0))
+        return 0;
+    if (cfg->dynamic_file)
+        rc = members_from_file(cfg->dynamic_file, &opt, false, &c, err);
+    else
+        rc = members_from_lines(cfg, &opt, &c, err);
+    if (rc < 0)
+        return rc;
+    if (c->voters.len <= 1 && cfg->standalone_enabled) {
+        log_info("config", "one server: standalone");
+        quorum_config_unref(c);
+        return 0;
+    }
+    cfg->members = c;
+    if (cfg->init_limit == 0 || cfg->sync_limit == 0)
+        return members_fail(err, RC_INVAL, cfg->path, cfg->init_limit == 0 ? "initLimit: not set" : "syncLimit: not set");
+    char *next = cfg->path ? x_asprintf("%s.dynamic.next", cfg->path) : NULL;
+    if (next && access(next, F_OK) == 0)
+        rc = members_from_file(next, &opt, true, &cfg->members_next, err);
+    free(next);
+    return rc;
 }
 
 /* ---- life ---- */
@@ -483,13 +630,19 @@ void server_config_init(struct server_config *cfg)
         .sessionless_timeout_ms = 10000,
         .global_outstanding_limit = 1000,
         .fsync_warn_ms = 1000,
+        .standalone_enabled = true,
+        .observer_log = true,
+        .election_alg = 3,
+        .cnx_timeout_ms = 5000,
+        .leader_connect_delay_ms = 100,
     };
 }
 
 void server_config_free(struct server_config *cfg)
 {
     char **strings[] = { &cfg->data_dir,     &cfg->log_dir,      &cfg->client_addr, &cfg->snapshot_compression,
-                         &cfg->four_letter_whitelist, &cfg->super_digest, &cfg->config_text };
+                         &cfg->four_letter_whitelist, &cfg->super_digest, &cfg->config_text,
+                         &cfg->dynamic_file, &cfg->peer_type,    &cfg->path,        &cfg->snapshot_size_factor };
 
     for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
         free(*strings[i]);
@@ -500,4 +653,14 @@ void server_config_free(struct server_config *cfg)
     free(cfg->listen);
     cfg->listen = NULL;
     cfg->listen_count = 0;
+    for (size_t i = 0; i < cfg->member_line_count; i++) {
+        free(cfg->member_lines[i].key);
+        free(cfg->member_lines[i].value);
+    }
+    free(cfg->member_lines);
+    cfg->member_lines = NULL;
+    cfg->member_line_count = 0;
+    quorum_config_unref(cfg->members);
+    quorum_config_unref(cfg->members_next);
+    cfg->members = cfg->members_next = NULL;
 }

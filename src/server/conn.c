@@ -392,7 +392,7 @@ static bool conn_request(struct net *n, struct conn *c, struct buf frame)
         conn_close(n, c, "a packet too short for a request header");
         return true;
     }
-    bool write = core_op_is_write(op), auth = op == ZK_OP_AUTH || op == ZK_OP_SASL;
+    bool write = core_op_is_submitted(n->s->net_role, op), auth = op == ZK_OP_AUTH || op == ZK_OP_SASL;
 
     if (write ? !conn_may_write(n, c, body.n) : (!auth && c->outstanding > 0) || conn_unsent(c) > CONN_OUT_SOFT)
         return false;

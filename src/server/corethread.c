@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "peer.h"
 #include "server_internal.h"
 
 struct round {
@@ -88,6 +89,8 @@ static void carry_out(struct round *r, const struct core_effect *fx, size_t coun
     for (size_t i = 0; i < count; i++)
         if (fx[i].type == CORE_SNAPSHOT)
             snapper_request(r->s);
+    if (r->s->peer)
+        peer_core_effects(r->s->peer, fx, count);
     core_effects_clear(r->s->core);
 }
 
@@ -115,7 +118,7 @@ static void apply_some(struct round *r)
 {
     struct server *s = r->s;
     const struct core_effect *fx;
-    int64_t before = tree_last_zxid(s->tree);
+    uint64_t applied = 0;
 
     treelock_write_lock(s->lock);
     int64_t start = clock_mono_us();
@@ -126,6 +129,7 @@ static void apply_some(struct round *r)
         core_apply(s->core, 1);
         count = core_effects(s->core, &fx);
         route_to_nets(r, fx + routed, count - routed);
+        applied++;
     }
     int64_t after = tree_last_zxid(s->tree);
     for (uint32_t i = 0; i < s->net_count; i++) /* events went there directly */
@@ -133,8 +137,30 @@ static void apply_some(struct round *r)
             r->dirty |= UINT64_C(1) << i;
     treelock_write_unlock(s->lock);
     stats_record(&s->core_stats, SUM_APPLY_TIME, (uint64_t)(clock_mono_us() - start));
-    stats_add(&s->core_stats, CTR_COMMITS, (uint64_t)(after - before));
+    stats_add(&s->core_stats, CTR_COMMITS, applied);
     atomic_store(&s->applied_zxid, after);
+    carry_out(r, fx, count);
+    wake_nets(r);
+}
+
+void round_drain(struct round *r)
+{
+    settle(r);
+    while (core_has_committed(r->s->core))
+        apply_some(r);
+}
+
+void round_become(struct round *r, enum core_role role, int64_t epoch)
+{
+    struct server *s = r->s;
+    const struct core_effect *fx;
+
+    treelock_write_lock(s->lock);
+    core_become(s->core, role, epoch, clock_mono_ms());
+    size_t count = core_effects(s->core, &fx);
+    route_to_nets(r, fx, count);
+    treelock_write_unlock(s->lock);
+    atomic_store(&s->applied_zxid, tree_last_zxid(s->tree));
     carry_out(r, fx, count);
     wake_nets(r);
 }
@@ -214,13 +240,16 @@ static void note_progress(struct round *r)
 
     if (finished != 0)
         core_snapshot_done(s->core, finished == 1);
-    if (persisted > r->persisted) {
+    if (persisted != r->persisted) {
         r->persisted = persisted;
-        core_persisted(s->core, persisted);
+        if (s->peer)
+            peer_persisted(s->peer, persisted);
+        else
+            core_persisted(s->core, persisted);
     }
-    settle(r);
-    while (core_has_committed(s->core))
-        apply_some(r);
+    do
+        round_drain(r);
+    while (s->peer && peer_step(s->peer, r));
 }
 
 /* Everything that was accepted is done (or has had its time). */
@@ -235,6 +264,8 @@ static bool may_stop(struct round *r)
         r->stop_ms = now;
     if (!inbox_empty(&s->inbox))
         return false;
+    if (s->peer && core_outstanding(s->core) > 0 && now - r->stop_ms >= PEER_STOP_MS)
+        return true; /* learners' clients go on asking: what is unanswered, nobody was told of */
     if (core_outstanding(s->core) == 0 || atomic_load(&s->dead))
         return true;
     if (now - r->stop_ms < STOP_TIMEOUT_MS)
@@ -245,23 +276,24 @@ static bool may_stop(struct round *r)
 
 static bool has_work(struct round *r)
 {
-    return !inbox_empty(&r->s->inbox) || atomic_load(&r->s->logger.persisted) > r->persisted ||
+    return !inbox_empty(&r->s->inbox) || atomic_load(&r->s->logger.persisted) != r->persisted ||
            atomic_load(&r->s->snapper.finished) != 0;
 }
 
 static void core_wait(struct round *r)
 {
     struct server *s = r->s;
-    struct pollfd fd = { s->core_waker.fd, POLLIN, 0 };
+    struct pollfd fds[2] = { { s->core_waker.fd, POLLIN, 0 }, { s->peer ? peer_fd(s->peer) : -1, POLLIN, 0 } };
     uint64_t count;
 
     atomic_store(&s->core_waker.sleeping, true);
     if (!has_work(r)) {
-        int64_t wait = core_next_wake(s->core) - clock_mono_ms();
+        int64_t wake = core_next_wake(s->core);
+        int64_t wait = (s->peer ? MIN(wake, peer_next_wake(s->peer)) : wake) - clock_mono_ms();
 
         if (atomic_load(&s->stop) != RUNNING)
             wait = MIN(wait, 10);
-        (void)poll(&fd, 1, (int)MAX(0, MIN(wait, 60000))); /* EINTR: another round */
+        (void)poll(fds, s->peer ? 2 : 1, (int)MAX(0, MIN(wait, 60000))); /* EINTR: another round */
     }
     atomic_store(&s->core_waker.sleeping, false);
     while (read(s->core_waker.fd, &count, sizeof(count)) < 0 && errno == EINTR)
@@ -273,6 +305,8 @@ void *core_main(void *arg)
     struct server *s = arg;
     struct round r = { .s = s, .persisted = atomic_load(&s->logger.persisted) };
 
+    if (s->peer)
+        peer_begin(s->peer, &r);
     while (!may_stop(&r)) {
         struct core_call *calls;
         struct batch *list = inbox_take(&s->inbox, &calls);
@@ -280,12 +314,18 @@ void *core_main(void *arg)
         stats_catch_up(&s->core_stats, atomic_load_explicit(&s->generation, RELAXED));
         core_tick(s->core, clock_mono_ms(), clock_wall_ms());
         settle(&r);
+        if (s->peer)
+            peer_poll(s->peer);
         handle_batches(&r, list);
         note_progress(&r);
         run_calls(s, calls);
         wake_nets(&r);
+        if (s->peer)
+            peer_flush(s->peer);
         core_wait(&r);
     }
+    if (s->peer)
+        peer_end(s->peer, &r);
     atomic_store(&s->stop, DRAINED);
     for (uint32_t i = 0; i < s->net_count; i++)
         net_wake(&s->nets[i]);

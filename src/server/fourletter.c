@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/str.h"
+#include "peer.h"
 #include "server_internal.h"
 
 static const char *const names[FOUR_COUNT] = {
@@ -48,7 +49,7 @@ bool four_letter_allowed(const char *whitelist, int word)
 
 bool four_letter_local(int word)
 {
-    return word == FOUR_ruok || word == FOUR_isro || word == FOUR_envi || word == FOUR_conf || word == FOUR_dirs;
+    return word == FOUR_ruok || word == FOUR_isro || word == FOUR_envi || word == FOUR_dirs;
 }
 
 /* ---- figures ---- */
@@ -205,7 +206,10 @@ static void word_srvr(struct server *s, struct wr *w, bool with_clients)
 {
     struct figures *f = x_malloc(sizeof(*f)); /* large: the quantiles */
     struct latency l;
+    struct peer_info info = { .mode = "standalone" };
 
+    if (s->peer)
+        peer_info(s->peer, &info);
     figures_collect(s, f);
     l = figures_latency(f);
     wr_printf(w, "Zookeeper version: %s\n", s->build);
@@ -217,19 +221,65 @@ static void word_srvr(struct server *s, struct wr *w, bool with_clients)
     wr_printf(w, "Latency min/avg/max: %" PRIu64 "/", l.min_ms);
     wr_decimal(w, l.avg_ms);
     wr_printf(w, "/%" PRIu64 "\nReceived: %" PRIu64 "\nSent: %" PRIu64 "\nConnections: %" PRId64
-                 "\nOutstanding: %" PRId64 "\nZxid: 0x%" PRIx64 "\nMode: standalone\nNode count: %" PRId64 "\n",
+                 "\nOutstanding: %" PRId64 "\nZxid: 0x%" PRIx64 "\nMode: %s\nNode count: %" PRId64 "\n",
               l.max_ms, f->counter[CTR_PACKETS_RECEIVED], f->counter[CTR_PACKETS_SENT], f->num_alive_connections,
-              f->outstanding_requests, (uint64_t)f->zxid, f->znode_count);
+              f->outstanding_requests, (uint64_t)f->zxid, info.mode, f->znode_count);
     free(f);
+}
+
+/* Gauges of the ensemble, and of the role while there is one. prefix: "zk_" and a tab behind the name, or as Prometheus reads it. */
+static void put_peer_gauges(const struct peer_info *info, struct wr *w, const char *format)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+        bool shown;
+    } gauges[] = {
+        { "quorum_size", info->quorum_size, true },
+        { "learners", info->learners, info->leading },
+        { "synced_followers", info->synced_followers, info->leading },
+        { "synced_observers", info->synced_observers, info->leading },
+        { "proposals_outstanding", (int64_t)info->outstanding, info->leading },
+        { "leader_uptime", info->leader_uptime_ms, info->leading },
+        { "election_time", info->election_time_ms, info->election_time_ms >= 0 },
+        { "looking_count", info->elections, true },
+        { "snap_count", (int64_t)info->snap_count, true },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(gauges); i++) {
+        if (!gauges[i].shown)
+            continue;
+        if (strcmp(format, "mntr") == 0)
+            wr_printf(w, "zk_%s\t%" PRId64 "\n", gauges[i].name, gauges[i].value);
+        else
+            wr_printf(w, "# TYPE %s gauge\n%s %" PRId64 "\n", gauges[i].name, gauges[i].name, gauges[i].value);
+    }
+}
+
+void peer_prometheus(const struct server *s, struct wr *w)
+{
+    struct peer_info info;
+
+    if (!s->peer)
+        return;
+    peer_info(s->peer, &info);
+    put_peer_gauges(&info, w, "prometheus");
 }
 
 static void word_mntr(struct server *s, struct wr *w)
 {
     struct figures *f = x_malloc(sizeof(*f));
+    struct peer_info info = { .mode = "standalone" };
 
+    if (s->peer)
+        peer_info(s->peer, &info);
     figures_collect(s, f);
-    wr_printf(w, "zk_version\t%s\nzk_server_state\tstandalone\n", s->build);
+    wr_printf(w, "zk_version\t%s\nzk_server_state\t%s\n", s->build, info.mode);
+    if (s->peer)
+        wr_printf(w, "zk_peer_state\t%s\n", info.peer_state);
     figures_mntr(f, w);
+    if (s->peer)
+        put_peer_gauges(&info, w, "mntr");
     free(f);
 }
 
@@ -248,8 +298,14 @@ static void word_conf(struct server *s, struct wr *w)
               client_port(s), cfg->data_dir, storage_dir_size(&s->storage, false), log_dir,
               storage_dir_size(&s->storage, true));
     wr_printf(w, "tickTime=%d\nmaxClientCnxns=%d\nminSessionTimeout=%d\nmaxSessionTimeout=%d\n"
-                 "clientPortListenBacklog=%d\nserverId=0\n",
-              cfg->tick_ms, cfg->max_client_cnxns, cfg->min_session_ms, cfg->max_session_ms, cfg->backlog);
+                 "clientPortListenBacklog=%d\nserverId=%" PRId64 "\n",
+              cfg->tick_ms, cfg->max_client_cnxns, cfg->min_session_ms, cfg->max_session_ms, cfg->backlog, s->my_sid);
+    if (!s->peer)
+        return;
+    struct peer_info info;
+    peer_info(s->peer, &info);
+    wr_printf(w, "initLimit=%d\nsyncLimit=%d\nelectionAlg=3\nelectionPort=%d\nquorumPort=%d\npeerType=%d\nmembership: \n%s",
+              cfg->init_limit, cfg->sync_limit, info.election_port, info.quorum_port, info.observer ? 1 : 0, info.config_text);
 }
 
 static void word_envi(struct server *s, struct wr *w)
@@ -475,12 +531,18 @@ static void stats_reset(struct server *s)
 
 void four_letter_answer(struct server *s, int word, struct wr *w)
 {
+    bool always = word == FOUR_ruok || word == FOUR_envi || word == FOUR_isro;
+
+    if (s->peer && !always && !atomic_load(&s->serving)) {
+        wr_text(w, "This ZooKeeper instance is not currently serving requests\n");
+        return;
+    }
     switch ((enum four_letter)word) {
     case FOUR_ruok:
         wr_text(w, "imok");
         break;
     case FOUR_isro:
-        wr_text(w, "rw");
+        wr_text(w, s->peer && !atomic_load(&s->serving) ? "null" : "rw");
         break;
     case FOUR_envi:
         word_envi(s, w);

@@ -65,8 +65,12 @@ static void *logger_main(void *arg)
 
     for (;;) {
         pthread_mutex_lock(&l->mutex);
+        l->busy = false;
+        if (l->pending.entries.len == 0)
+            pthread_cond_broadcast(&l->idle);
         while (l->pending.entries.len == 0 && !l->stop)
             pthread_cond_wait(&l->cond, &l->mutex);
+        l->busy = true;
         struct log_batch t = l->current;
         l->current = l->pending;
         l->pending = t;
@@ -78,6 +82,46 @@ static void *logger_main(void *arg)
         l->current.entries.len = 0;
         wr_reset(&l->current.bytes);
     }
+}
+
+void logger_push(struct server *s, struct log_batch *b)
+{
+    struct logger *l = &s->logger;
+
+    if (b->entries.len == 0)
+        return;
+    pthread_mutex_lock(&l->mutex);
+    if (l->pending.entries.len == 0) {
+        struct log_batch t = l->pending; /* the usual case moves no bytes */
+
+        l->pending = *b;
+        *b = t;
+        l->pending.oldest_us = clock_mono_us();
+    } else {
+        size_t base = l->pending.bytes.n;
+
+        wr_bytes(&l->pending.bytes, b->bytes.p, b->bytes.n);
+        for (size_t i = 0; i < b->entries.len; i++) {
+            struct log_entry e = b->entries.items[i];
+
+            e.off += base;
+            VEC_PUSH(&l->pending.entries, e);
+        }
+    }
+    pthread_cond_signal(&l->cond);
+    pthread_mutex_unlock(&l->mutex);
+    b->entries.len = 0;
+    wr_reset(&b->bytes);
+}
+
+void logger_drain(struct server *s)
+{
+    struct logger *l = &s->logger;
+
+    pthread_mutex_lock(&l->mutex);
+    while (l->pending.entries.len > 0 || l->busy)
+        pthread_cond_wait(&l->idle, &l->mutex);
+    pthread_mutex_unlock(&l->mutex);
 }
 
 void logger_start(struct server *s)

@@ -10,7 +10,9 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "peer.h"
 #include "server_internal.h"
+#include "zab/quorum.h"
 
 enum { NET_THREADS_MAX = 64, BACKLOG_DEFAULT = 1024 };
 
@@ -50,6 +52,15 @@ static void config_copy(struct server_config *to, const struct server_config *fr
     to->four_letter_whitelist = dup_or_null(from->four_letter_whitelist);
     to->super_digest = dup_or_null(from->super_digest);
     to->config_text = dup_or_null(from->config_text);
+    to->dynamic_file = dup_or_null(from->dynamic_file);
+    to->peer_type = dup_or_null(from->peer_type);
+    to->path = dup_or_null(from->path);
+    to->snapshot_size_factor = dup_or_null(from->snapshot_size_factor);
+    to->members = from->members ? quorum_config_ref(from->members) : NULL;
+    to->members_next = from->members_next ? quorum_config_ref(from->members_next) : NULL;
+    to->member_lines = x_calloc(from->member_line_count + 1, sizeof(*to->member_lines));
+    for (size_t i = 0; i < from->member_line_count; i++)
+        to->member_lines[i] = (struct server_member_line){ x_strdup(from->member_lines[i].key), x_strdup(from->member_lines[i].value) };
     to->listen = x_calloc(from->listen_count + 1, sizeof(*to->listen));
     for (size_t i = 0; i < from->listen_count; i++)
         to->listen[i] = x_strdup(from->listen[i]);
@@ -232,7 +243,7 @@ static int recover(struct server *s, struct storage_error *err)
         return rc;
     s->tree = r.tree;
     int64_t took = clock_mono_us() - start;
-    size_t orphans = tree_kill_orphans(s->tree);
+    size_t orphans = s->cfg->members ? 0 : tree_kill_orphans(s->tree); /* an ensemble's trees change by transactions only */
     stats_record(&s->core_stats, SUM_DB_INIT_TIME, (uint64_t)took);
     stats_record(&s->core_stats, SUM_STARTUP_TXNS, r.txns_replayed);
     log_info("server", "recovered zxid 0x%llx in %lld ms: snapshot 0x%llx and %llu transactions",
@@ -253,6 +264,22 @@ static int recover(struct server *s, struct storage_error *err)
     return txnlog_open(&s->storage, &s->logger.log, err);
 }
 
+void server_set_tree(struct server *s, struct tree *t)
+{
+    struct tree *old = s->tree;
+
+    treelock_write_lock(s->lock);
+    for (uint32_t i = 0; i < s->net_count; i++) {
+        tree_detach_watches(old, s->nets[i].watches);
+        tree_attach_watches(t, s->nets[i].watches);
+    }
+    s->tree = t;
+    core_set_tree(s->core, t);
+    treelock_write_unlock(s->lock);
+    tree_free(old);
+    atomic_store(&s->applied_zxid, tree_last_zxid(t));
+}
+
 /* ---- life ---- */
 
 static void server_free(struct server *s)
@@ -264,6 +291,7 @@ static void server_free(struct server *s)
     VEC_FREE(&s->listeners);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++)
         net_done(&s->nets[i]);
+    peer_free(s->peer);
     core_free(s->core);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++) {
         if (s->tree)
@@ -282,6 +310,7 @@ static void server_free(struct server *s)
     pthread_mutex_destroy(&s->ip_mutex);
     pthread_mutex_destroy(&s->logger.mutex);
     pthread_cond_destroy(&s->logger.cond);
+    pthread_cond_destroy(&s->logger.idle);
     server_config_free(&s->own_cfg);
     free(s);
 }
@@ -301,6 +330,7 @@ static struct server *server_new(const struct server_config *cfg)
     pthread_mutex_init(&s->ip_mutex, NULL);
     pthread_mutex_init(&s->logger.mutex, NULL);
     pthread_cond_init(&s->logger.cond, NULL);
+    pthread_cond_init(&s->logger.idle, NULL);
     snprintf(s->build, sizeof(s->build), "3.9.5-quoll-%s, built on %s", QUOLL_VERSION, QUOLL_BUILD_DATE);
     return s;
 }
@@ -332,7 +362,11 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
     if (rc < 0)
         return rc;
     s = server_new(cfg);
-    rc = check_dirs(s->cfg, err);
+    rc = server_config_members(&s->own_cfg, err);
+    if (rc == 0)
+        rc = check_dirs(s->cfg, err);
+    if (rc == 0 && s->cfg->members)
+        rc = peer_settle_config(s, err);
     if (rc == 0)
         rc = listen_all(s, err); /* before the recovery: a port in use is told at once. Nothing is accepted yet */
     if (rc == 0)
@@ -341,11 +375,16 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
         rc = recover(s, err);
     if (rc == 0)
         rc = make_threads_ready(s, err);
+    if (rc == 0 && s->cfg->members)
+        rc = peer_new(s, &s->peer, err);
     if (rc < 0) {
         server_free(s);
         return rc;
     }
     struct core_config core_cfg = core_of(s->cfg);
+    s->net_role = s->peer ? CORE_LEARNER : CORE_STANDALONE;
+    if (s->peer)
+        peer_core_config(s->peer, &core_cfg);
     s->core = core_new(&core_cfg, s->tree, clock_mono_ms(), clock_wall_ms());
     s->started_ms = clock_mono_ms();
     logger_start(s);
@@ -353,9 +392,10 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
     ASSERT(pthread_create(&s->core_thread, NULL, core_main, s) == 0);
     for (uint32_t i = 0; i < s->net_count; i++)
         net_start(&s->nets[i]);
-    atomic_store(&s->serving, true);
+    if (!s->peer)
+        atomic_store(&s->serving, true);
     for (size_t i = 0; i < s->listeners.len; i++)
-        log_info("server", "serving clients on %s", s->listeners.items[i].text);
+        log_info("server", s->peer ? "clients connect to %s" : "serving clients on %s", s->listeners.items[i].text);
     *ret = s;
     return 0;
 }
@@ -395,6 +435,7 @@ static void call_prometheus(struct server *s, void *data)
 
     figures_collect(s, f);
     figures_prometheus(f, data);
+    peer_prometheus(s, data);
     free(f);
 }
 

@@ -37,6 +37,7 @@ enum {
     CONN_OUTSTANDING_BYTES = 8 << 20,
     LINGER_MS = 1000,               /* how long a closed connection's peer has to close its side */
     APPLY_BATCH = 256,              /* transactions applied per write lock */
+    PEER_STOP_MS = 500,             /* the same in an ensemble, where the others go on */
     STOP_TIMEOUT_MS = 10000,        /* an orderly stop waits this long for what is under way */
 };
 
@@ -237,8 +238,9 @@ struct logger {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
+    pthread_cond_t idle;
     struct log_batch pending, current;
-    bool stop;
+    bool stop, busy;
     struct txnlog *log;
     _Atomic int64_t persisted;
     struct thread_stats stats;
@@ -247,18 +249,25 @@ struct snapper {
     pthread_t thread;
     pthread_mutex_t mutex;
     pthread_cond_t cond;
-    bool wanted, stop;
+    pthread_cond_t idle;
+    bool wanted, stop, busy, held; /* held: begins nothing new */
     _Atomic int finished; /* 0 no news, 1 written, 2 failed */
     struct thread_stats stats;
 };
 enum stop_phase { RUNNING, QUIESCING /* nets read no more */, DRAINED /* the core is done: nets flush and end */ };
 
+struct peer;
+struct round;
+
 struct server {
     const struct server_config *cfg;
     struct server_config own_cfg;
+    int64_t my_sid;                /* of an ensemble */
     struct storage_config storage;
     struct tree *tree;
     struct core *core;
+    struct peer *peer;             /* of an ensemble; NULL: standalone */
+    enum core_role net_role;       /* what net threads route requests by: STANDALONE, or LEARNER for all of an ensemble's roles */
     struct treelock *lock;
     uint32_t net_count;
     struct net *nets;
@@ -323,12 +332,25 @@ int64_t frame_next(const uint8_t *p, size_t n, uint32_t max, struct buf *ret);
 /* logthread.c */
 void logger_start(struct server *s);
 void logger_stop(struct server *s);
+/* Core thread. Appends a batch behind what waits; b is empty afterwards. */
+void logger_push(struct server *s, struct log_batch *b);
+/* Waits until everything pushed is durable. Until the next push the log is the caller's. */
+void logger_drain(struct server *s);
 /* snapthread.c */
 void snapper_start(struct server *s);
 void snapper_request(struct server *s);
 void snapper_stop(struct server *s);
+/* Core thread. Waits for a snapshot or purge under way, forgets one that was only asked for, and lets nothing begin until snapper_release. */
+void snapper_hold(struct server *s);
+void snapper_release(struct server *s);
 /* corethread.c */
 void *core_main(void *server);
+/* For the quorum peer, core thread only. round_drain applies all that is committed and carries out every effect of the core. round_become
+ * changes the core's role and lets no read be executed in between by a connection that the change closes. */
+void round_drain(struct round *r);
+void round_become(struct round *r, enum core_role role, int64_t epoch);
+/* server.c: replaces the tree; takes it. The core is NONE, the snapshot thread held. */
+void server_set_tree(struct server *s, struct tree *t);
 void core_fire(void *net, struct watcher *w, enum zk_event_type type, struct jstr path, int64_t zxid);
 
 /* config.c: server_config_read without the file. */
@@ -349,6 +371,8 @@ const char *four_letter_name(int word);
 bool four_letter_allowed(const char *whitelist, int word);
 bool four_letter_local(int word);                          /* answered by any thread, without the core thread */
 void four_letter_answer(struct server *s, int word, struct wr *w); /* others: core thread, no lock held */
+/* Core thread, no lock held. Gauges of an ensemble for the metrics page; nothing when standalone. */
+void peer_prometheus(const struct server *s, struct wr *w);
 /* Core thread, no lock held. */
 void figures_collect(struct server *s, struct figures *f);
 

@@ -59,14 +59,17 @@ static void snapper_purge(struct server *s)
 static void snapper_wait(struct snapper *sn, int64_t purge_ms)
 {
     pthread_mutex_lock(&sn->mutex);
-    while (!sn->wanted && !sn->stop) {
+    sn->busy = false;
+    pthread_cond_broadcast(&sn->idle);
+    while ((!sn->wanted || sn->held) && !sn->stop) {
         struct timespec until = { purge_ms / 1000, purge_ms % 1000 * 1000000 };
 
-        if (purge_ms == 0)
+        if (purge_ms == 0 || sn->held)
             pthread_cond_wait(&sn->cond, &sn->mutex);
-        else if (pthread_cond_timedwait(&sn->cond, &sn->mutex, &until) == ETIMEDOUT)
-            return;
+        else if (pthread_cond_timedwait(&sn->cond, &sn->mutex, &until) == ETIMEDOUT && !sn->held)
+            break;
     }
+    sn->busy = true;
 }
 
 static void *snapper_main(void *arg)
@@ -77,10 +80,6 @@ static void *snapper_main(void *arg)
     int64_t purge_ms = interval > 0 ? clock_mono_ms() : 0; /* the first one at start */
 
     for (;;) {
-        if (purge_ms > 0 && clock_mono_ms() >= purge_ms) {
-            snapper_purge(s);
-            purge_ms = clock_mono_ms() + interval;
-        }
         snapper_wait(sn, purge_ms);
         bool wanted = sn->wanted, stop = sn->stop;
         sn->wanted = false;
@@ -89,6 +88,10 @@ static void *snapper_main(void *arg)
             return NULL;
         if (wanted)
             snapper_write(s);
+        if (purge_ms > 0 && clock_mono_ms() >= purge_ms) {
+            snapper_purge(s);
+            purge_ms = clock_mono_ms() + interval;
+        }
     }
 }
 
@@ -97,6 +100,8 @@ void snapper_start(struct server *s)
     pthread_condattr_t attr;
 
     pthread_mutex_init(&s->snapper.mutex, NULL);
+    pthread_cond_init(&s->snapper.idle, NULL);
+    s->snapper.busy = true; /* until it waits for the first time */
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&s->snapper.cond, &attr);
@@ -112,6 +117,28 @@ void snapper_request(struct server *s)
     pthread_mutex_unlock(&s->snapper.mutex);
 }
 
+void snapper_hold(struct server *s)
+{
+    struct snapper *sn = &s->snapper;
+
+    pthread_mutex_lock(&sn->mutex);
+    if (sn->wanted)
+        atomic_store(&sn->finished, 2);
+    sn->wanted = false;
+    sn->held = true;
+    while (sn->busy)
+        pthread_cond_wait(&sn->idle, &sn->mutex);
+    pthread_mutex_unlock(&sn->mutex);
+}
+
+void snapper_release(struct server *s)
+{
+    pthread_mutex_lock(&s->snapper.mutex);
+    s->snapper.held = false;
+    pthread_cond_signal(&s->snapper.cond);
+    pthread_mutex_unlock(&s->snapper.mutex);
+}
+
 void snapper_stop(struct server *s)
 {
     pthread_mutex_lock(&s->snapper.mutex);
@@ -121,4 +148,5 @@ void snapper_stop(struct server *s)
     pthread_join(s->snapper.thread, NULL);
     pthread_mutex_destroy(&s->snapper.mutex);
     pthread_cond_destroy(&s->snapper.cond);
+    pthread_cond_destroy(&s->snapper.idle);
 }

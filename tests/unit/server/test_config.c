@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "server/server.h"
+#include "zab/quorum.h"
 
 static char path[] = "/tmp/quoll-config-XXXXXX";
 
@@ -83,8 +84,14 @@ static void test_errors(void **state)
         { "snapCount=1\n", RC_INVAL, 1, "snapCount" },
         { "dataDir=\\u12\n", RC_MALFORMED, 1, "dataDir" },
         { "dataDir=\\u12g4\n", RC_MALFORMED, 1, "dataDir" },
-        { "server.1=a:2888:3888\nserver.2=b:2888:3888\n", RC_UNSUPPORTED, 2, "server.2" },
-        { "standaloneEnabled=false\n", RC_UNSUPPORTED, 1, "standaloneEnabled" },
+        { "server.1=a:2888:3888\nserver.2=b:2888:2888\n", RC_INVAL, 2, "server.2" },
+        { "server.x=a:2888:3888\n", RC_INVAL, 1, "server.x" },
+        { "standaloneEnabled=no\n", RC_INVAL, 1, "standaloneEnabled" },
+        { "reconfigEnabled=true\n", RC_UNSUPPORTED, 1, "reconfigEnabled" },
+        { "sslQuorum=true\n", RC_UNSUPPORTED, 1, "sslQuorum" },
+        { "dataDir=/d\nelectionAlg=1\n", RC_INVAL, 0, "electionAlg" },
+        { "dataDir=/d\npeerType=voter\n", RC_INVAL, 0, "peerType" },
+        { "dataDir=/d\ndynamicConfigFile=/x\nserver.1=a:2888:3888\n", RC_INVAL, 0, "dynamicConfigFile" },
         { "secureClientPort=2281\n", RC_UNSUPPORTED, 1, "secureClientPort" },
         { "zookeeper.authProvider.1=x.Y\n", RC_UNSUPPORTED, 1, "authProvider.1" },
         { "enforce.auth.enabled=true\n", RC_UNSUPPORTED, 1, "enforce.auth.enabled" },
@@ -170,10 +177,92 @@ static void test_defaults(void **state)
     server_config_free(&cfg);
 }
 
+/* What server lines make: an ensemble, a server alone, or an error. */
+static void test_members(void **state)
+{
+#define LIMITS "dataDir=/d\ninitLimit=10\nsyncLimit=5\n"
+    static const struct {
+        const char *text;
+        int rc;
+        size_t members, voters; /* 0: standalone */
+        const char *what;
+    } cases[] = {
+        { LIMITS, 0, 0, 0, NULL },
+        { LIMITS "server.1=a:2888:3888\n", 0, 0, 0, NULL },
+        { LIMITS "server.1=a:2888:3888\nstandaloneEnabled=false\n", 0, 1, 1, NULL },
+        { LIMITS "server.1=a:2888:3888\nserver.2=b:2888:3888\nserver.7=c:2888:3888:observer\n", 0, 3, 2, NULL },
+        { LIMITS "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2\ngroup.1=1:2\ngroup.2=3\nweight.3=0\n", 0, 3, 3, NULL },
+        { "dataDir=/d\nsyncLimit=5\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n", RC_INVAL, 0, 0, "initLimit" },
+        { "dataDir=/d\ninitLimit=5\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n", RC_INVAL, 0, 0, "syncLimit" },
+        { LIMITS "server.1=a:1:2|b:1:2\nserver.2=b:2888:3888\n", RC_INVAL, 0, 0, "" },
+        { LIMITS "multiAddress.enabled=true\nserver.1=a:1:2|b:1:2\nserver.2=b:2888:3888\n", 0, 2, 2, NULL },
+        { LIMITS "dynamicConfigFile=/nonexistent/zoo.cfg.dynamic\n", RC_NOTFOUND, 0, 0, "/nonexistent/zoo.cfg.dynamic" },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct server_config cfg;
+        struct storage_error err;
+
+        print_message("case: %s", cases[i].text);
+        assert_int_equal(read_text(&cfg, cases[i].text, &err), 0);
+        assert_int_equal(server_config_members(&cfg, &err), cases[i].rc);
+        if (cases[i].rc < 0)
+            assert_non_null(strstr(err.text, cases[i].what));
+        if (cases[i].rc == 0)
+            assert_int_equal(cfg.members ? cfg.members->members_len : 0, cases[i].members);
+        if (cases[i].rc == 0 && cases[i].members > 0)
+            assert_int_equal(cfg.members->voters.len, cases[i].voters);
+        server_config_free(&cfg);
+    }
+}
+
+static void write_file(const char *name, const char *text)
+{
+    FILE *f = fopen(name, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    fclose(f);
+}
+
+/* The list in a file of its own, whose name carries the version; and the one that was proposed when the server stopped. */
+static void test_dynamic_file(void **state)
+{
+    char dynamic[sizeof(path) + 32], next[sizeof(path) + 32], text[256];
+    struct server_config cfg;
+    struct storage_error err;
+
+    snprintf(dynamic, sizeof(dynamic), "%s.dynamic.10000002a", path);
+    snprintf(next, sizeof(next), "%s.dynamic.next", path);
+    snprintf(text, sizeof(text), LIMITS "dynamicConfigFile=%s\n", dynamic);
+    write_file(dynamic, "server.1=a:2888:3888;2181\nserver.2=b:2888:3888\n");
+    assert_int_equal(read_text(&cfg, text, &err), 0);
+    assert_int_equal(server_config_members(&cfg, &err), 0);
+    assert_int_equal(cfg.members->version, 0x10000002a);
+    assert_int_equal(cfg.members->members[0].client_port, 2181);
+    assert_null(cfg.members_next);
+    server_config_free(&cfg);
+
+    write_file(next, "server.1=a:2888:3888\nserver.3=c:2888:3888\nversion=200000001\n");
+    assert_int_equal(read_text(&cfg, text, &err), 0);
+    assert_int_equal(server_config_members(&cfg, &err), 0);
+    assert_int_equal(cfg.members_next->version, 0x200000001);
+    server_config_free(&cfg);
+    unlink(next);
+
+    write_file(dynamic, "server.1=a:2888:3888\nserver.2=b:2888:3888\nversion=5\n");
+    assert_int_equal(read_text(&cfg, text, &err), 0);
+    assert_int_equal(server_config_members(&cfg, &err), RC_INVAL);
+    assert_non_null(strstr(err.text, "version"));
+    server_config_free(&cfg);
+    unlink(dynamic);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_syntax),       cmocka_unit_test(test_errors),   cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_members),      cmocka_unit_test(test_dynamic_file),
         cmocka_unit_test(test_values),       cmocka_unit_test(test_defaults),
     };
     int fd = mkstemp(path);

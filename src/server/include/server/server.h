@@ -11,6 +11,12 @@
 #include "storage/storage.h"
 
 struct server;
+struct quorum_config; /* zab/quorum.h */
+
+/* A line server.N, group.N or weight.N as it was read. */
+struct server_member_line {
+    char *key, *value;
+};
 
 /* Every key of zoo.cfg that we act on, defaulted as the reference does. Strings are owned. */
 struct server_config {
@@ -41,18 +47,39 @@ struct server_config {
     int32_t global_outstanding_limit;
     int32_t net_threads;        /* 0: cores - 1, at least 1 */
     int64_t fsync_warn_ms;
-    int32_t server_lines;       /* server.N lines seen: one is standalone still */
+    /* The ensemble. Several voters, or standaloneEnabled=false, make one; a single server line is standalone still. */
+    struct server_member_line *member_lines;
+    size_t member_line_count;
+    char *dynamic_file;         /* dynamicConfigFile: the lines are there instead */
+    char *peer_type;            /* "participant", "observer"; the list of servers wins over it */
+    bool standalone_enabled, reconfig_enabled, listen_on_all_ips, multi_address, observer_log, force_snapshot_sync;
+    bool no_confirm_sync;       /* quoll.confirmSync=false: answer syncs as the reference does, without asking a quorum */
+    int32_t init_limit, sync_limit; /* ticks; 0: not set */
+    int32_t connect_limit;      /* connectToLearnerMasterLimit, ticks; 0: init_limit */
+    int32_t election_alg;
+    int64_t cnx_timeout_ms;     /* election connections */
+    int64_t election_min_ms, election_max_ms; /* fastleader.*NotificationInterval */
+    int64_t leader_connect_delay_ms;
+    int32_t max_snap_syncs, max_diff_syncs;
+    int32_t commit_log_count;
+    char *snapshot_size_factor; /* a decimal fraction; NULL: 0.33 */
+    struct quorum_config *members;      /* made from the lines by server_config_members; NULL: standalone. A reference */
+    struct quorum_config *members_next; /* proposed when the server stopped (".dynamic.next"), or NULL. A reference */
+    char *path;                 /* of the file; NULL without one */
     char *config_text;          /* the file as read; NULL without one */
     const struct vfs *vfs;      /* NULL: the real disk. Not from a file: tests put a faulty one here */
 };
 
 void server_config_init(struct server_config *cfg); /* defaults */
 void server_config_free(struct server_config *cfg);
-/* Reads a zoo.cfg. RC_NOTFOUND, RC_MALFORMED, RC_INVAL, RC_UNSUPPORTED (an ensemble: several server lines) with "file:line: key: what is wrong" in err.
+/* Reads a zoo.cfg. RC_NOTFOUND, RC_MALFORMED, RC_INVAL, RC_UNSUPPORTED with "file:line: key: what is wrong" in err.
  * Unknown keys are logged and kept. Keys are accepted as in the file and as their documented -D spelling ("zookeeper.snapCount"). */
 int server_config_read(struct server_config *cfg, const char *path, struct storage_error *err);
 /* One key, as if from a file; for flags `--set key=value`. */
 int server_config_set(struct server_config *cfg, const char *key, const char *value, struct storage_error *err);
+
+/* Makes the ensemble of what was set: reads the dynamic file. Once, after all keys; server_start does it. RC_INVAL, RC_NOTFOUND... */
+int server_config_members(struct server_config *cfg, struct storage_error *err);
 
 /* What no single key can tell (dataDir set, minimum below maximum...); server_config_read and server_start do it themselves. RC_INVAL. */
 int server_config_check(const struct server_config *cfg, struct storage_error *err);

@@ -1,0 +1,594 @@
+/* peer.c - the life of a server in an ensemble: election, roles, configurations. */
+#include "peer.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "peer_internal.h"
+
+/* How long a quorum of votes waits for a better one. The reference takes 200 ms, most of its failover; a server chosen too soon is refused by those
+ * who know more when it asks for their epochs, so that only time is lost. */
+enum { FINALIZE_MS = 40 };
+
+/* ---- making ---- */
+
+int peer_settle_config(struct server *s, struct storage_error *err)
+{
+    struct server_config *cfg = &s->own_cfg;
+    int rc = storage_myid(&s->storage, &s->my_sid, err);
+
+    if (rc < 0)
+        return rc;
+    const struct quorum_member *me = quorum_config_member(cfg->members, s->my_sid);
+    if (!me && cfg->members_next)
+        me = quorum_config_member(cfg->members_next, s->my_sid);
+    if (!me) {
+        snprintf(err->text, sizeof(err->text), "myid says %lld, which is not in the list of servers", (long long)s->my_sid);
+        return RC_INVAL;
+    }
+    if (cfg->peer_type && str_ieq(cfg->peer_type, "observer") != (me->role == MEMBER_OBSERVER))
+        log_warn("config", "peerType: %s, but the list of servers says otherwise, and wins", cfg->peer_type);
+    if (cfg->listen_count == 0 && me->client_port != 0) {
+        const char *host = me->client_host ? me->client_host : "";
+
+        cfg->listen = x_reallocarray(cfg->listen, 1, sizeof(*cfg->listen));
+        cfg->listen[0] = x_asprintf(strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, me->client_port);
+        cfg->listen_count = 1;
+    }
+    return 0;
+}
+
+static void on_notification(void *data, int64_t sid, const struct notification *n)
+{
+    struct peer *p = data;
+
+    election_receive(p->election, sid, n, p->now_ms);
+}
+
+static void on_election_port_failed(void *data, const char *text)
+{
+    peer_die(data, 14, text);
+}
+
+static struct qnet_options net_options(const struct server *s)
+{
+    const struct server_config *cfg = s->cfg;
+
+    return (struct qnet_options){
+        .my_sid = s->my_sid,
+        .multi_address = cfg->multi_address,
+        .listen_on_all_ips = cfg->listen_on_all_ips,
+        .bind_tries = 3,
+        .cnx_timeout_ms = (int32_t)cfg->cnx_timeout_ms,
+        .hello_timeout_ms = cfg->tick_ms * cfg->sync_limit,
+        .follow_delay_ms = (int32_t)cfg->leader_connect_delay_ms,
+        .max_buffer = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
+    };
+}
+
+int peer_new(struct server *s, struct peer **ret, struct storage_error *err)
+{
+    const struct server_config *cfg = s->cfg;
+    struct peer *p = x_calloc(1, sizeof(*p));
+    const struct quorum_member *me = quorum_config_member(cfg->members, s->my_sid);
+
+    p->s = s;
+    p->my_sid = s->my_sid;
+    p->election_ms = -1;
+    p->committed = quorum_config_ref(cfg->members);
+    if (cfg->members_next && cfg->members_next->version > cfg->members->version)
+        p->seen = quorum_config_ref(cfg->members_next);
+    p->window = zab_window_new((size_t)cfg->commit_log_count, 0);
+    p->now_ms = clock_mono_ms();
+    int rc = storage_epochs_load(&s->storage, tree_last_zxid(s->tree), &p->epochs, err);
+    if (rc == 0)
+        rc = peer_fill_window(p, err);
+    struct qnet_options opt = net_options(s);
+    struct qnet_events events = {
+        .data = p,
+        .notification = on_notification,
+        .election_port_failed = on_election_port_failed,
+        .lead_failed = lead_failed,
+        .peer_open = lead_peer_open,
+        .peer_packet = lead_peer_packet,
+        .peer_closed = lead_peer_closed,
+        .leader_open = learn_open,
+        .leader_packet = learn_packet,
+        .leader_closed = learn_closed,
+    };
+    if (rc == 0 && qnet_new(&opt, &events, &p->net) < 0) {
+        snprintf(err->text, sizeof(err->text), "no descriptors for the quorum's sockets");
+        rc = RC_IO;
+    }
+    if (rc < 0) {
+        peer_free(p);
+        return rc;
+    }
+    p->election = election_new(&(struct election_options){ .my_sid = p->my_sid,
+                                                           .role = me ? me->role : MEMBER_PARTICIPANT,
+                                                           .reconfig_enabled = cfg->reconfig_enabled,
+                                                           .quorum = { cfg->multi_address, cfg->standalone_enabled },
+                                                           .min_interval_ms = cfg->election_min_ms,
+                                                           .max_interval_ms = cfg->election_max_ms,
+                                                           .finalize_ms = FINALIZE_MS },
+                               p->committed, p->seen);
+    *ret = p;
+    return 0;
+}
+
+void peer_free(struct peer *p)
+{
+    if (!p)
+        return;
+    zab_leader_free(p->leader);
+    zab_learner_free(p->learner);
+    p->leader = NULL;
+    p->learner = NULL;
+    qnet_free(p->net);
+    snap_decoder_free(p->decoder);
+    election_free(p->election);
+    zab_window_free(p->window);
+    quorum_config_unref(p->committed);
+    quorum_config_unref(p->seen);
+    for (size_t i = 0; i < p->logs.len; i++)
+        if (p->logs.items[i].reader)
+            txnlog_reader_close(p->logs.items[i].reader);
+    VEC_FREE(&p->logs);
+    VEC_FREE(&p->done);
+    VEC_FREE(&p->appends.entries);
+    wr_free(&p->appends.bytes);
+    free(p);
+}
+
+void peer_core_config(const struct peer *p, struct core_config *cfg)
+{
+    cfg->server_id = p->my_sid;
+}
+
+void peer_die(struct peer *p, int exit_code, const char *text)
+{
+    struct server *s = p->s;
+
+    if (s->fatal) {
+        server_fatal(s, text);
+        return;
+    }
+    log_error("quorum", "cannot go on: %s", text);
+    _exit(exit_code); /* the reference's code, which supervisors know */
+}
+
+/* ---- the core's role ---- */
+
+void peer_leave_core(struct peer *p, struct round *r)
+{
+    if (!p->serving)
+        return;
+    p->deaf = true;
+    atomic_store(&p->s->serving, false);
+    round_drain(r);
+    round_become(r, CORE_NONE, 0);
+    p->serving = false;
+    /* A snapshot that saw the uncommitted tail would bring it back after it was withdrawn (ZOOKEEPER-1549). */
+    snapper_hold(p->s);
+}
+
+void peer_serve(struct peer *p, struct round *r, enum core_role role, int64_t epoch)
+{
+    const char *as = role == CORE_LEADER ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
+
+    round_become(r, role, epoch);
+    snapper_release(p->s);
+    election_set_peer_epoch(p->election, epoch);
+    p->serving = true;
+    p->role_ms = p->now_ms;
+    atomic_store(&p->s->serving, true);
+    log_info("quorum", "serving as %s in epoch %lld, %lld ms after the election began", as, (long long)epoch,
+             (long long)(p->now_ms - p->looking_ms));
+}
+
+void peer_replay(struct peer *p, struct round *r, struct buf txn)
+{
+    peer_leave_core(p, r);
+    treelock_write_lock(p->s->lock);
+    int rc = core_replay(p->s->core, txn);
+    treelock_write_unlock(p->s->lock);
+    if (rc < 0)
+        peer_die(p, ZAB_EXIT_COMMIT_MISMATCH, "a transaction of the leader cannot be applied");
+    atomic_store(&p->s->applied_zxid, tree_last_zxid(p->s->tree));
+}
+
+/* ---- roles ---- */
+
+struct zab_start peer_start(struct peer *p)
+{
+    const struct server_config *cfg = p->s->cfg;
+
+    return (struct zab_start){
+        .my_sid = p->my_sid,
+        .tick_ms = cfg->tick_ms,
+        .init_limit = cfg->init_limit,
+        .sync_limit = cfg->sync_limit,
+        .last_zxid = tree_last_zxid(p->s->tree),
+        .accepted_epoch = p->epochs.accepted,
+        .current_epoch = p->epochs.current,
+        .committed = p->committed,
+        .last_seen = p->seen,
+        .quorum = { cfg->multi_address, cfg->standalone_enabled },
+        .reconfig_enabled = cfg->reconfig_enabled,
+        .window = p->window,
+        .now_ms = p->now_ms,
+    };
+}
+
+static void role_begin(struct peer *p)
+{
+    struct vote v = election_vote(p->election);
+
+    p->state = p->decided;
+    p->decided = ZAB_LOOKING;
+    p->deaf = p->stopped = false;
+    p->election_ms = p->now_ms - p->looking_ms;
+    p->elections++;
+    log_info("quorum", "%s: server %lld leads, elected in %lld ms", zab_state_str(p->state), (long long)v.leader,
+             (long long)p->election_ms);
+    if (p->state == ZAB_LEADING)
+        lead_begin(p);
+    else
+        learn_begin(p, p->state == ZAB_OBSERVING, v.leader);
+}
+
+static void look(struct peer *p)
+{
+    p->state = ZAB_LOOKING;
+    p->looking_ms = p->now_ms;
+    log_info("quorum", "looking for a leader: last zxid 0x%llx, epoch %lld", (unsigned long long)tree_last_zxid(p->s->tree),
+             (long long)p->epochs.current);
+    election_start(p->election, tree_last_zxid(p->s->tree), p->epochs.current, p->now_ms);
+}
+
+/* The machine said how it ended; the tail of the log has been applied. */
+static void role_end(struct peer *p, struct round *r)
+{
+    struct zab_effect stop = p->stop;
+
+    p->stopped = false;
+    peer_leave_core(p, r);
+    log_info("quorum", "%s no longer: %s%s%s", zab_state_str(p->state), zab_stop_str(stop.stop), stop.text ? ": " : "",
+             stop.text ? stop.text : "");
+    if (stop.stop == ZAB_STOP_FATAL) {
+        peer_die(p, stop.exit_code, stop.text ? stop.text : "the leader's history contradicts ours");
+        return;
+    }
+    if (p->leader)
+        lead_end(p);
+    else
+        learn_end(p);
+    peer_drain_log(p);
+    if (stop.reload)
+        peer_reload(p);
+    p->resync = stop.stop == ZAB_STOP_RESYNC;
+    p->done.len = 0;
+    p->now_ms = clock_mono_ms();
+    if (!p->ending)
+        look(p);
+}
+
+/* ---- effects of the machines ---- */
+
+static void set_configs(struct peer *p, struct quorum_config *committed, struct quorum_config *seen)
+{
+    if (committed) {
+        quorum_config_ref(committed);
+        quorum_config_unref(p->committed);
+        p->committed = committed;
+    }
+    if (seen)
+        quorum_config_ref(seen);
+    quorum_config_unref(p->seen);
+    p->seen = seen;
+    qnet_set_configs(p->net, p->committed, p->seen);
+}
+
+static void append(struct peer *p, const struct zab_effect *e)
+{
+    struct log_entry entry = { e->zxid, p->appends.bytes.n, e->bytes.n };
+
+    peer_announce(p, e->zxid);
+    wr_bytes(&p->appends.bytes, e->bytes.p, e->bytes.n);
+    VEC_PUSH(&p->appends.entries, entry);
+    stats_add(&p->s->core_stats, CTR_PROPOSALS, 1);
+}
+
+bool peer_common_effect(struct peer *p, struct round *r, const struct zab_effect *e)
+{
+    switch (e->type) {
+    case ZAB_PERSIST_ACCEPTED_EPOCH:
+        peer_write_epoch(p, STORAGE_EPOCH_ACCEPTED, e->epoch);
+        peer_done(p, (struct done){ .what = DONE_ACCEPTED });
+        return true;
+    case ZAB_PERSIST_CURRENT_EPOCH:
+        peer_write_epoch(p, STORAGE_EPOCH_CURRENT, e->epoch);
+        peer_done(p, (struct done){ .what = DONE_CURRENT });
+        return true;
+    case ZAB_APPEND:
+        append(p, e);
+        return true;
+    case ZAB_REPLAY:
+        peer_replay(p, r, e->bytes);
+        return true;
+    case ZAB_SYNCED:
+        if (p->serving)
+            core_synced(p->s->core, e->tag);
+        return true;
+    case ZAB_CONFIG_SEEN:
+        set_configs(p, NULL, e->config);
+        election_set_configs(p->election, p->committed, p->seen);
+        return true;
+    case ZAB_CONFIG_ACTIVATE:
+        set_configs(p, e->config, NULL);
+        election_set_configs(p->election, p->committed, p->seen);
+        return true;
+    case ZAB_STOP:
+        p->stop = *e;
+        p->stopped = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static size_t machine_effects(struct peer *p, const struct zab_effect **ret)
+{
+    return p->leader ? zab_leader_effects(p->leader, ret) : p->learner ? zab_learner_effects(p->learner, ret) : 0;
+}
+
+static void run_done(struct peer *p)
+{
+    for (size_t i = 0; i < p->done.len; i++) {
+        if (p->leader)
+            lead_done(p, &p->done.items[i]);
+        else if (p->learner)
+            learn_done(p, &p->done.items[i]);
+    }
+    p->done.len = 0;
+    if (p->learner)
+        learn_settle_pause(p);
+}
+
+static bool machine_step(struct peer *p, struct round *r)
+{
+    const struct zab_effect *fx;
+    bool any = p->done.len > 0;
+
+    run_done(p);
+    if (p->leader && p->serving && tree_last_zxid(p->s->tree) > p->applied_told) {
+        p->applied_told = tree_last_zxid(p->s->tree);
+        zab_leader_applied(p->leader, p->applied_told);
+    }
+    size_t count = machine_effects(p, &fx);
+    for (size_t i = 0; i < count; i++) {
+        if (p->leader)
+            lead_effect(p, r, &fx[i]);
+        else
+            learn_effect(p, r, &fx[i]);
+    }
+    if (p->leader)
+        zab_leader_effects_clear(p->leader);
+    else if (p->learner)
+        zab_learner_effects_clear(p->learner);
+    peer_push_log(p);
+    if (p->stopped)
+        role_end(p, r);
+    return any || count > 0;
+}
+
+/* ---- effects of the election ---- */
+
+static bool election_step(struct peer *p)
+{
+    const struct election_effect *fx;
+    size_t count = election_effects(p->election, &fx);
+
+    for (size_t i = 0; i < count; i++) {
+        switch (fx[i].type) {
+        case ELECTION_SEND:
+            qnet_election_send(p->net, fx[i].sid, &fx[i].msg);
+            break;
+        case ELECTION_CONNECT_ALL:
+            qnet_election_connect_all(p->net);
+            break;
+        case ELECTION_DECIDED:
+            p->decided = fx[i].msg.state;
+            break;
+        case ELECTION_ADOPTED:
+            set_configs(p, fx[i].config, p->seen);
+            break;
+        case ELECTION_RESTART:
+            qnet_election_restart(p->net);
+            break;
+        case ELECTION_VOTER_LOOKING:
+            break;
+        }
+    }
+    election_effects_clear(p->election);
+    if (p->decided != ZAB_LOOKING && p->state == ZAB_LOOKING && !p->ending)
+        role_begin(p);
+    return count > 0;
+}
+
+/* ---- turns ---- */
+
+void peer_begin(struct peer *p, struct round *r)
+{
+    p->now_ms = clock_mono_ms();
+    round_become(r, CORE_NONE, 0);
+    snapper_hold(p->s);
+    qnet_set_configs(p->net, p->committed, p->seen);
+    look(p);
+    while (peer_step(p, r))
+        ;
+    peer_flush(p);
+}
+
+int peer_fd(const struct peer *p)
+{
+    return qnet_fd(p->net);
+}
+
+int64_t peer_next_wake(const struct peer *p)
+{
+    int64_t wake = MIN(qnet_next_wake(p->net), election_next_wake(p->election));
+
+    if (p->leader)
+        wake = lead_has_work(p) ? 0 : MIN(wake, zab_leader_next_wake(p->leader));
+    if (p->learner)
+        wake = MIN(wake, zab_learner_next_wake(p->learner));
+    return wake;
+}
+
+static void touched(void *data, int64_t session_id, int32_t timeout_ms)
+{
+    struct peer *p = data;
+
+    zab_learner_touch(p->learner, session_id, timeout_ms);
+}
+
+void peer_poll(struct peer *p)
+{
+    p->now_ms = clock_mono_ms();
+    if (p->leader)
+        zab_leader_tick(p->leader, p->now_ms);
+    if (p->learner && p->serving)
+        core_take_touches(p->s->core, touched, p);
+    if (p->learner)
+        zab_learner_tick(p->learner, p->now_ms);
+    qnet_run(p->net, p->now_ms);
+    election_tick(p->election, p->now_ms, qnet_election_queue_empty(p->net));
+}
+
+bool peer_step(struct peer *p, struct round *r)
+{
+    bool any = p->leader && lead_read_logs(p);
+
+    any = machine_step(p, r) || any;
+    return election_step(p) || any;
+}
+
+void peer_persisted(struct peer *p, int64_t zxid)
+{
+    if (p->leader)
+        zab_leader_persisted(p->leader, zxid);
+    else if (p->learner)
+        zab_learner_persisted(p->learner, zxid);
+}
+
+static void forward(struct peer *p, const struct core_effect *e)
+{
+    struct forwarded_request req = { e->session_id, e->xid, e->op, e->bytes };
+
+    if (e->type == CORE_FORWARD)
+        zab_learner_request(p->learner, &req, &e->auth);
+    else if (p->leader)
+        zab_leader_sync(p->leader, e->tag);
+    else
+        zab_learner_sync(p->learner, &req, &e->auth, e->tag);
+}
+
+void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t count)
+{
+    for (size_t i = 0; i < count && p->serving && !p->deaf; i++) {
+        const struct core_effect *e = &fx[i];
+
+        if (e->type == CORE_PROPOSE && zab_leader_next_zxid(p->leader) == e->zxid)
+            zab_leader_propose(p->leader, e->zxid, e->bytes);
+        else if (e->type == CORE_FORWARD || e->type == CORE_SYNC)
+            forward(p, e);
+        else if (e->type == CORE_REVALIDATE)
+            zab_learner_revalidate(p->learner, e->session_id, e->timeout_ms);
+    }
+}
+
+void peer_flush(struct peer *p)
+{
+    qnet_flush(p->net);
+}
+
+void peer_end(struct peer *p, struct round *r)
+{
+    p->ending = true;
+    if (p->leader)
+        zab_leader_stop(p->leader);
+    if (p->learner)
+        zab_learner_stop(p->learner);
+    while (peer_step(p, r))
+        ;
+    peer_flush(p);
+    snapper_release(p->s);
+}
+
+/* ---- looking in ---- */
+
+static const char *state_text(const struct peer *p)
+{
+    if (p->leader) {
+        static const char *const texts[] = {
+            [ZAB_LEADER_DISCOVERY] = "leading - discovery",
+            [ZAB_LEADER_EPOCH_ACK] = "leading - discovery",
+            [ZAB_LEADER_NEWLEADER] = "leading - synchronization",
+            [ZAB_LEADER_SERVING] = "leading - broadcast",
+            [ZAB_LEADER_STOPPED] = "leading",
+        };
+        struct zab_leader_stats st;
+
+        zab_leader_stats(p->leader, &st);
+        return texts[st.phase];
+    }
+    if (p->learner) {
+        static const char *const texts[][2] = {
+            [ZAB_LEARNER_CONNECTING] = { "following - discovery", "observing - discovery" },
+            [ZAB_LEARNER_DISCOVERY] = { "following - discovery", "observing - discovery" },
+            [ZAB_LEARNER_SYNC] = { "following - synchronization", "observing - synchronization" },
+            [ZAB_LEARNER_SERVING] = { "following - broadcast", "observing - broadcast" },
+            [ZAB_LEARNER_STOPPED] = { "following", "observing" },
+        };
+        struct zab_learner_stats st;
+
+        zab_learner_stats(p->learner, &st);
+        return texts[st.phase][p->state == ZAB_OBSERVING];
+    }
+    return "looking - election";
+}
+
+void peer_info(const struct peer *p, struct peer_info *ret)
+{
+    const struct quorum_member *me = quorum_config_member(p->committed, p->my_sid);
+
+    *ret = (struct peer_info){
+        .peer_state = state_text(p),
+        .my_sid = p->my_sid,
+        .election_port = me ? me->addrs[0].election_port : -1,
+        .quorum_port = me ? me->addrs[0].quorum_port : -1,
+        .observer = me && me->role == MEMBER_OBSERVER,
+        .quorum_size = (uint32_t)p->committed->voters.len,
+        .config_text = (const char *)p->committed->text.p,
+        .leading = p->leader && p->serving,
+        .election_time_ms = p->election_ms,
+        .elections = p->elections,
+        .snap_count = p->snap_count,
+    };
+    if (p->serving)
+        ret->mode = p->leader ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
+    if (ret->leading) {
+        struct zab_leader_stats st;
+
+        zab_leader_stats(p->leader, &st);
+        ret->learners = st.learners;
+        ret->synced_followers = st.synced_followers;
+        ret->synced_observers = st.synced_observers;
+        ret->outstanding = st.outstanding;
+        ret->leader_uptime_ms = p->now_ms - p->role_ms;
+    }
+}

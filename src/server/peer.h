@@ -1,0 +1,59 @@
+/* peer.h - the quorum peer: this server's life in an ensemble, on the core thread.
+ *
+ * Purpose    Looks for a leader, leads, follows or observes, and looks again: carries out what the pure machines of zab decide, with the quorum sockets
+ *            (qnet.h), the disk, the tree and the core. Decides nothing about the protocol itself.
+ * Life       LOOKING -> LEADING, FOLLOWING or OBSERVING -> LOOKING. A role ends in this order: what is committed is applied and answered; clients
+ *            lose their connections; the log is flushed; the logged tail is applied, so that memory is what the disk is; only then the server votes.
+ * Blocking   Epoch files, truncation, the snapshot of a learner at NEWLEADER and the reload after a broken synchronisation are done
+ *            on the core thread: nobody is served then. A leader never waits for a learner: snapshots are produced as the socket takes
+ *            them, the log is read in slices.
+ * Threading  The core thread, but for peer_new (before the threads), peer_free (after them) and what says otherwise. */
+#ifndef SERVER_PEER_H
+#define SERVER_PEER_H
+
+#include "server_internal.h"
+
+/* Reads myid and, when no client address was set, takes the one of our server line. Before the sockets are opened. */
+int peer_settle_config(struct server *s, struct storage_error *err);
+/* After the recovery. RC_CORRUPT (epoch files), RC_INVAL (we are not in the list), RC_IO. */
+int peer_new(struct server *s, struct peer **ret, struct storage_error *err);
+void peer_free(struct peer *p); /* NULL is fine */
+void peer_core_config(const struct peer *p, struct core_config *cfg);
+
+/* The core thread begins: looks for a leader. */
+void peer_begin(struct peer *p, struct round *r);
+int peer_fd(const struct peer *p);
+int64_t peer_next_wake(const struct peer *p);
+/* Time and the sockets. */
+void peer_poll(struct peer *p);
+/* What the core wants: proposals, requests, syncs, revalidations. Borrowed. */
+void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t count);
+void peer_persisted(struct peer *p, int64_t zxid);
+/* Carries out what is to be done. True: something was, so that the core has to be looked at again. */
+bool peer_step(struct peer *p, struct round *r);
+/* At the end of a turn: sends what was gathered. */
+void peer_flush(struct peer *p);
+/* An orderly end: leaves the role, says goodbye. */
+void peer_end(struct peer *p, struct round *r);
+
+/* ---- looking in ---- */
+struct peer_info {
+    const char *mode;       /* "leader", "follower", "observer"; NULL: not serving */
+    const char *peer_state; /* as mntr shows it: "following - broadcast" */
+    int64_t my_sid;
+    int32_t election_port, quorum_port;
+    bool observer;
+    uint32_t quorum_size;   /* voters */
+    const char *config_text;
+    /* leader */
+    bool leading;
+    uint32_t learners, synced_followers, synced_observers;
+    size_t outstanding;
+    int64_t leader_uptime_ms;
+    int64_t election_time_ms; /* of the last election; -1: none yet */
+    int64_t elections;
+    uint64_t snap_count;
+};
+void peer_info(const struct peer *p, struct peer_info *ret);
+
+#endif

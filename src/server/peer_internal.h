@@ -1,0 +1,127 @@
+/* peer_internal.h - what the files of the quorum peer share. See peer.h.
+ *
+ * peer.c        life cycle: election, roles, configurations     peer_lead.c   a leader's effects: snapshots and logs for learners
+ * peer_disk.c   epochs, log, window, recovery                   peer_learn.c  a learner's effects: synchronisation, transactions */
+#ifndef SERVER_PEER_INTERNAL_H
+#define SERVER_PEER_INTERNAL_H
+
+#include "peer.h"
+#include "qnet.h"
+#include "zab/election.h"
+#include "zab/zab.h"
+
+enum {
+    LOG_SLICE = 256,               /* records read for a learner per step */
+    LOG_QUEUE_MAX = 4 << 20,       /* with more waiting for its socket, no more is read */
+};
+
+/* What was done, to be told to the machine once its effects are carried out. */
+enum done_what { DONE_ACCEPTED, DONE_CURRENT, DONE_TRUNCATED, DONE_LOADED, DONE_STORED, DONE_REVALIDATED, DONE_LOG_END };
+struct done {
+    enum done_what what;
+    uint64_t conn;
+    int64_t session_id;
+    int rc;
+    bool valid;
+};
+
+/* The log being read for a learner. */
+struct log_job {
+    uint64_t conn;
+    int64_t from, to;
+    struct txnlog_reader *reader;
+};
+
+struct peer {
+    struct server *s;
+    struct qnet *net;
+    struct election *election;
+    struct zab_window *window;
+    struct quorum_config *committed, *seen; /* references; seen: NULL when nothing is proposed */
+    struct storage_epochs epochs;           /* as on disk */
+    int64_t announced;                      /* epoch that currentEpoch.tmp names */
+    int64_t my_sid;
+    int64_t now_ms;
+
+    enum zab_state state;                   /* LOOKING: neither machine */
+    struct zab_leader *leader;
+    struct zab_learner *learner;
+    bool serving;                           /* the core has the role */
+    bool deaf;                              /* the role ends: the core is not listened to */
+    bool resync;                            /* follow with the wish for a snapshot */
+    bool stopped;                           /* the machine stopped: `stop` says how */
+    bool paused;                            /* the leader's packets */
+    bool ending;                            /* the server stops */
+    struct zab_effect stop;
+    int64_t applied_told;                   /* to the leader's machine */
+    enum zab_state decided;                 /* by an election, to be entered; LOOKING: nothing */
+    struct log_batch appends;
+    struct VEC(struct done) done;
+    struct VEC(struct log_job) logs;
+
+    struct snap_decoder *decoder;           /* learner: the snapshot being received */
+    int64_t snap_zxid;
+    bool receiving;
+
+    int64_t looking_ms;                     /* when this election began; 0: none */
+    int64_t election_ms;                    /* how long the last one took; -1: none yet */
+    int64_t elections;
+    int64_t role_ms;                        /* when the role began to serve */
+    uint64_t snap_count;
+};
+
+static inline void peer_done(struct peer *p, struct done d)
+{
+    VEC_PUSH(&p->done, d);
+}
+static inline struct quorum_view peer_view(const struct peer *p)
+{
+    return (struct quorum_view){ p->committed, p->seen };
+}
+
+/* peer.c */
+struct zab_start peer_start(struct peer *p);
+/* The core has no role any more: committed transactions are applied and answered, clients gone, no snapshot is being written. */
+void peer_leave_core(struct peer *p, struct round *r);
+void peer_serve(struct peer *p, struct round *r, enum core_role role, int64_t epoch);
+void peer_replay(struct peer *p, struct round *r, struct buf txn);
+/* Effects that both machines have. False: not one of them. */
+bool peer_common_effect(struct peer *p, struct round *r, const struct zab_effect *e);
+void peer_die(struct peer *p, int exit_code, const char *text);
+
+/* peer_disk.c. Failures do not come back: a server that cannot write its disk stops. */
+void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);
+/* Before anything of this epoch goes to the disk. */
+void peer_announce(struct peer *p, int64_t zxid);
+void peer_push_log(struct peer *p);
+void peer_drain_log(struct peer *p); /* everything appended is durable */
+int peer_fill_window(struct peer *p, struct storage_error *err);
+void peer_reload(struct peer *p);
+int peer_truncate(struct peer *p, int64_t zxid);
+void peer_store_snapshot(struct peer *p, int64_t zxid);
+/* Is reading the log from zxid on cheaper than a snapshot (snapshotSizeFactor)? */
+bool peer_log_affordable(const struct peer *p, int64_t zxid);
+
+/* peer_lead.c */
+void lead_begin(struct peer *p);
+void lead_end(struct peer *p);
+void lead_effect(struct peer *p, struct round *r, const struct zab_effect *e);
+void lead_done(struct peer *p, const struct done *d);
+bool lead_read_logs(struct peer *p); /* one slice each; true: there was one */
+bool lead_has_work(const struct peer *p);
+void lead_peer_open(void *data, uint64_t conn, const struct sockaddr *from);
+void lead_peer_packet(void *data, uint64_t conn, const struct qpacket *q);
+void lead_peer_closed(void *data, uint64_t conn, const char *why);
+void lead_failed(void *data, const char *text);
+
+/* peer_learn.c */
+void learn_begin(struct peer *p, bool observer, int64_t leader_sid);
+void learn_end(struct peer *p);
+void learn_effect(struct peer *p, struct round *r, const struct zab_effect *e);
+void learn_done(struct peer *p, const struct done *d);
+void learn_settle_pause(struct peer *p);
+void learn_open(void *data);
+void learn_packet(void *data, const struct qpacket *q);
+void learn_closed(void *data, const char *why);
+
+#endif

@@ -1,0 +1,107 @@
+"""Ensembles: our servers from a plain zoo.cfg, alone or mixed with Apache's."""
+import time
+
+from apache import ApacheServer
+from quollsrv import QuollServer
+from zkserver import free_port
+
+
+class QuollMember(QuollServer):
+    """A member of an ensemble: props are the lines of its zoo.cfg."""
+
+    def __init__(self, build_dir, myid, props, datadir=None, port=None, args=()):
+        super().__init__(build_dir, datadir, port, args)
+        self.myid = myid
+        self.props = {"tickTime": 500, "dataDir": self.datadir / "data", "clientPort": self.port,
+                      "clientPortAddress": "127.0.0.1", "maxClientCnxns": 0, "extendedTypesEnabled": "true",
+                      "4lw.commands.whitelist": "*", **props}
+
+    def command(self):
+        data = self.datadir / "data"
+        data.mkdir(exist_ok=True)
+        (data / "myid").write_text(f"{self.myid}\n")
+        config = self.datadir / "zoo.cfg"
+        config.write_text("".join(f"{k}={v}\n" for k, v in self.props.items()))
+        return [str(self.program), "server", str(config), *map(str, self.args)], None
+
+
+class Ensemble:
+    """kinds: one letter per server, q (ours) or a (Apache's); capital: an observer. Started on entry, closed on exit."""
+
+    def __init__(self, build_dir, kinds="qqq", props=None):
+        size = len(kinds)
+        roles = ["observer" if k.isupper() else "participant" for k in kinds]
+        lines = {f"server.{i + 1}": f"127.0.0.1:{free_port()}:{free_port()}:{roles[i]}" for i in range(size)}
+        common = {"initLimit": 20, "syncLimit": 10, **lines, **(props or {})}
+        self.servers = []
+        for i, kind in enumerate(kinds):
+            own = {**common, **({"peerType": "observer"} if kind.isupper() else {})}
+            if kind.lower() == "q":
+                self.servers.append(QuollMember(build_dir, i + 1, own))
+            else:
+                self.servers.append(ApacheServer(props=own, myid=i + 1))
+
+    def start(self):
+        for s in self.servers:
+            s.start(wait=False)
+        return self.wait_ready()
+
+    def wait_ready(self):
+        for s in self.servers:
+            if s.process:
+                s.wait_ready()
+        return self
+
+    @property
+    def hosts(self):
+        return ",".join(s.address for s in self.servers)
+
+    def mode(self, server):
+        """"leader", "follower", "observer", or None while it does not serve."""
+        try:
+            text = server.four_letter("srvr")
+        except OSError:
+            return None
+        return text.split("Mode: ")[1].split()[0] if "Mode: " in text else None
+
+    def leader(self, timeout=30):
+        """The server that leads, once there is one."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            for s in self.servers:
+                if s.process and self.mode(s) == "leader":
+                    return s
+            time.sleep(0.01)  # polling other processes: there is nothing to wait on
+        raise AssertionError("no leader:\n" + "\n".join(s.log_tail(10) for s in self.servers))
+
+    def followers(self):
+        return [s for s in self.servers if s.process and self.mode(s) == "follower"]
+
+    def logs(self, lines=60):
+        return "\n".join(f"---- {s.myid}\n{s.log_tail(lines)}" for s in self.servers)
+
+    def close(self):
+        for s in self.servers:
+            s.close()
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+def dump(client, path="/"):
+    """The tree below path as one server shows it: path -> (data, stat). Under /zookeeper only what clients made."""
+    out = {}
+    data, stat = client.get(path)
+    out[path] = (data, tuple(stat))
+    for child in client.get_children(path):
+        below = f"{path.rstrip('/')}/{child}"
+        if below != "/zookeeper/config":
+            out.update(dump(client, below))
+    return out
