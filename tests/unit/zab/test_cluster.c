@@ -803,7 +803,7 @@ static void stream_progress(struct world *w, size_t index)
 static void client(struct world *w, int who)
 {
     struct machine *m = &w->m[who];
-    uint64_t what = rnd(w, 4);
+    uint64_t what = w->seed % 7 == 0 && rnd(w, 12) != 0 ? 0 : rnd(w, 4); /* in quiet ensembles nothing but the quorum holds a sync back */
 
     if (!m->serving || !can_stay(m))
         return;
