@@ -188,7 +188,7 @@ struct zab_txn *learner_txn(struct zab_learner *l, int64_t zxid, struct jbuf dat
 {
     /* Behind a snapshot the leader may begin with transactions that are in it; then, and always else, without a gap. */
     bool fits = zxid_follows(l->queued, zxid) ||
-                (!l->any_queued && l->snap_zxid >= 0 && zxid > 0 && zxid_counter(zxid) != 0 && zxid <= l->snap_zxid);
+                (!l->any_queued && !l->to_log && zxid > 0 && zxid_counter(zxid) != 0 && zxid <= l->snap_zxid);
 
     if (!data.p || !fits || zxid_epoch(zxid) > l->epoch) {
         learner_lost(l, "the leader's proposals have a gap");
