@@ -117,7 +117,7 @@ static void settle(struct round *r)
 static void apply_some(struct round *r)
 {
     struct server *s = r->s;
-    const struct core_effect *fx;
+    const struct core_effect *fx = NULL;
     uint64_t applied = 0;
 
     treelock_write_lock(s->lock);
