@@ -3,9 +3,9 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/str.h"
 #include "jute/proto.h"
 
@@ -202,15 +202,6 @@ int zk_check_path(const char *path)
     return problem ? complain(EXIT_USAGE, "%s: %s", path, problem) : EXIT_OK;
 }
 
-static void time_text(int64_t ms, char out[40])
-{
-    time_t t = (time_t)(ms / 1000);
-    struct tm tm;
-    gmtime_r(&t, &tm);
-    if (strftime(out, 40, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
-        out[0] = 0;
-}
-
 static json_t *hex_json(int64_t v)
 {
     return json_sprintf("0x%llx", (unsigned long long)v);
@@ -227,9 +218,9 @@ json_t *zk_stat_json(const struct quoll_stat *s)
 
 void zk_stat_print(const struct quoll_stat *s)
 {
-    char ctime[40], mtime[40];
-    time_text(s->ctime, ctime);
-    time_text(s->mtime, mtime);
+    char ctime[21], mtime[21];
+    clock_rfc3339(s->ctime, ctime);
+    clock_rfc3339(s->mtime, mtime);
     printf("cZxid = 0x%llx\nctime = %s\nmZxid = 0x%llx\nmtime = %s\npZxid = 0x%llx\ncversion = %d\ndataVersion = %d\n"
            "aclVersion = %d\nephemeralOwner = 0x%llx\ndataLength = %d\nnumChildren = %d\n",
            (unsigned long long)s->czxid, ctime, (unsigned long long)s->mzxid, mtime, (unsigned long long)s->pzxid, s->cversion,
