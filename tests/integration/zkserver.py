@@ -1,5 +1,6 @@
 """What the servers under test have in common: a process, a port, a data directory, four-letter words."""
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -9,10 +10,16 @@ import time
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port of 127.0.0.1 that nobody listens on now, from below the range that outgoing connections take theirs from: one
+    of those could otherwise have it before the server binds."""
+    while True:
+        with socket.socket() as s:
+            port = random.randrange(10000, 32000)
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
 
 
 class ZkServer:
