@@ -20,20 +20,6 @@ uint64_t conn_id(uint32_t net, uint32_t generation, uint32_t slot)
     return (uint64_t)net << 56 | (uint64_t)generation << 24 | slot;
 }
 
-int64_t frame_next(const uint8_t *p, size_t n, uint32_t max, struct buf *ret)
-{
-    if (n < 4)
-        return 0;
-    uint32_t len = load_u32(p);
-
-    if (len > max) /* negative ones included */
-        return RC_TOOBIG;
-    if (n - 4 < len)
-        return 0;
-    *ret = (struct buf){ p + 4, len };
-    return (int64_t)len + 4;
-}
-
 static void stat_add(_Atomic uint64_t *v, uint64_t n)
 {
     atomic_store_explicit(v, atomic_load_explicit(v, RELAXED) + n, RELAXED);
@@ -219,18 +205,14 @@ static bool conn_four_letter(struct net *n, struct conn *c)
 
 static void conn_connect(struct net *n, struct conn *c, struct buf frame)
 {
-    struct rd r = rd_buf(frame);
     struct connect_request req;
 
     stats_add(&n->stats, CTR_PACKETS_RECEIVED, 1);
     stat_add(&c->stats.received, 1);
-    connect_request_read(&r, &n->arena, &req);
-    if (r.rc < 0) {
+    if (client_connect_read(frame, &n->arena, &req, &c->old_client) < 0) {
         conn_close(n, c, "malformed connect request");
         return;
     }
-    /* The readOnly byte came with 3.4; we never serve read-only, so its value does not matter. */
-    c->old_client = rd_left(&r) == 0;
     stats_add(&n->stats, CTR_CONNECTION_REQUESTS, 1);
     if (req.last_zxid_seen > atomic_load(&n->s->applied_zxid)) {
         conn_close(n, c, "the client has seen a later zxid than this server");
@@ -294,59 +276,32 @@ static size_t conn_unsent(const struct conn *c)
     return c->out.n - c->out_sent;
 }
 
-/* Back-pressure: the reference stops reading a socket whose connection has requests under way while the server as a whole has too many. */
-static bool conn_may_write(const struct net *n, const struct conn *c, size_t len)
-{
-    if (conn_unsent(c) > CONN_OUT_SOFT)
-        return false;
-    if (c->outstanding == 0)
-        return true;
-    return c->outstanding < CONN_OUTSTANDING_MAX && c->outstanding_bytes + len <= CONN_OUTSTANDING_BYTES &&
-           atomic_load_explicit(&n->s->outstanding, RELAXED) <= n->s->cfg->global_outstanding_limit;
-}
-
-static void conn_write(struct net *n, struct conn *c, int32_t xid, int32_t op, struct buf body)
+static void conn_write(struct net *n, struct conn *c, const struct client_request *q)
 {
     struct core_msg *m = net_message(n, MSG_REQUEST, c);
-    struct sent_write sent = { c->in_since_us, (uint32_t)body.n };
+    struct sent_write sent = { c->in_since_us, (uint32_t)q->body.n };
 
     m->session_id = c->session_id;
-    m->xid = xid;
-    m->op = op;
+    m->xid = q->xid;
+    m->op = q->op;
     m->ids = auth_ids_ref(c->watcher.ids);
     m->off = n->batch->bytes.n;
-    m->len = body.n;
-    wr_bytes(&n->batch->bytes, body.p, body.n);
+    m->len = q->body.n;
+    wr_bytes(&n->batch->bytes, q->body.p, q->body.n);
     VEC_PUSH(&c->sent, sent);
     c->outstanding++;
-    c->outstanding_bytes += body.n;
+    c->outstanding_bytes += q->body.n;
     atomic_store_explicit(&c->stats.outstanding, c->outstanding, RELAXED);
     atomic_fetch_add_explicit(&n->s->outstanding, 1, RELAXED);
-    if (op == ZK_OP_CLOSE_SESSION)
+    if (q->op == ZK_OP_CLOSE_SESSION)
         c->state = CONN_ENDING;
 }
 
-static void conn_auth(struct net *n, struct conn *c, int32_t xid, int32_t op, struct buf body)
+static void conn_auth(struct net *n, struct conn *c, const struct client_request *q)
 {
-    struct rd r = rd_buf(body);
     size_t at = c->out.n;
-    int32_t err = ZK_OK;
+    int32_t err = client_auth_answer(&c->out, q, &n->arena, &c->watcher.ids, n->s->cfg->super_digest);
 
-    if (op == ZK_OP_SASL) {
-        /* No SASL is configured: the reference then accepts any token, answers with none, and adds no identity. */
-        size_t frame = jute_frame_begin(&c->out);
-
-        reply_header_write(&c->out, &(struct reply_header){ xid, 0, ZK_OK });
-        jute_write_buf(&c->out, (struct jbuf){ NULL, -1 });
-        jute_frame_end(&c->out, frame);
-    } else {
-        struct auth_packet packet;
-
-        auth_packet_read(&r, &n->arena, &packet);
-        err = r.rc < 0 ? ZK_AUTHFAILED
-                       : auth_packet_apply(&c->watcher.ids, packet.scheme, packet.auth, n->s->cfg->super_digest);
-        reply_header_encode(&c->out, xid, 0, err);
-    }
     conn_note_reply(n, c, c->out.n - at, 0, 0);
     net_want_flush(n, c);
     if (err != ZK_OK) {
@@ -355,20 +310,14 @@ static void conn_auth(struct net *n, struct conn *c, int32_t xid, int32_t op, st
     }
 }
 
-static void conn_read(struct net *n, struct conn *c, int32_t xid, int32_t op, struct buf body)
+static void conn_read(struct net *n, struct conn *c, const struct client_request *q)
 {
     struct server *s = n->s;
     size_t at = c->out.n;
     int64_t zxid = tree_last_zxid(s->tree), waited_us = 0;
-    int32_t err = 0;
+    struct read_context ctx = { s->tree, n->watches, &c->watcher, c->session_id, c->watcher.ids, s->cfg->skip_acl };
+    int32_t err = client_read_answer(&c->out, q, &ctx, &n->arena);
 
-    if (op == ZK_OP_PING) {
-        reply_header_encode(&c->out, ZK_XID_PING, zxid, ZK_OK);
-    } else {
-        struct read_context ctx = { s->tree, n->watches, &c->watcher, c->session_id, c->watcher.ids, s->cfg->skip_acl };
-
-        err = read_execute(&ctx, xid, op, body, &n->arena, &c->out);
-    }
     if (c->in_since_us == n->now_us) {
         n->turn_reads++; /* their latency is the turn's */
     } else {
@@ -384,25 +333,23 @@ static void conn_read(struct net *n, struct conn *c, int32_t xid, int32_t op, st
 /* Returns false when the request has to wait; it is then looked at again later. */
 static bool conn_request(struct net *n, struct conn *c, struct buf frame)
 {
-    struct rd r = rd_buf(frame);
-    int32_t xid = rd_i32(&r), op = rd_i32(&r);
-    struct buf body = { r.p, rd_left(&r) };
+    struct client_request q;
 
-    if (r.rc < 0) {
+    if (client_request_read(frame, n->s->net_role, &q) < 0) {
         conn_close(n, c, "a packet too short for a request header");
         return true;
     }
-    bool write = core_op_is_submitted(n->s->net_role, op), auth = op == ZK_OP_AUTH || op == ZK_OP_SASL;
-
-    if (write ? !conn_may_write(n, c, body.n) : (!auth && c->outstanding > 0) || conn_unsent(c) > CONN_OUT_SOFT)
+    if (!client_may_go_on(&q, &(struct client_load){ c->outstanding, c->outstanding_bytes, conn_unsent(c),
+                                                     atomic_load_explicit(&n->s->outstanding, RELAXED),
+                                                     n->s->cfg->global_outstanding_limit }))
         return false;
-    conn_note_request(n, c, xid, op);
-    if (write)
-        conn_write(n, c, xid, op, body);
-    else if (auth)
-        conn_auth(n, c, xid, op, body);
+    conn_note_request(n, c, q.xid, q.op);
+    if (q.class == CLIENT_SUBMITTED)
+        conn_write(n, c, &q);
+    else if (q.class == CLIENT_AUTH)
+        conn_auth(n, c, &q);
     else
-        conn_read(n, c, xid, op, body);
+        conn_read(n, c, &q);
     return true;
 }
 
@@ -441,12 +388,9 @@ void conn_execute(struct net *n, struct conn *c)
 
 static void conn_session(struct net *n, struct conn *c, const struct outbox_item *it, const uint8_t *passwd)
 {
-    size_t at = c->out.n, frame = jute_frame_begin(&c->out);
+    size_t at = c->out.n;
 
-    connect_response_write(&c->out, &(struct connect_response){ 0, it->op, it->zxid, { passwd, ZK_PASSWORD_LEN } });
-    if (!c->old_client)
-        wr_u8(&c->out, 0);
-    jute_frame_end(&c->out, frame);
+    client_connect_answer(&c->out, it->op, it->zxid, passwd, c->old_client);
     conn_note_reply(n, c, c->out.n - at, 0, 0);
     net_want_flush(n, c);
     if (it->op <= 0 || it->zxid == 0) {
@@ -587,11 +531,11 @@ void conn_flush(struct net *n, struct conn *c)
         return;
     if (conn_unsent(c) == 0) {
         conn_flushed(n, c);
-    } else if (c->out_sent > CONN_OUT_SOFT) { /* do not carry what is sent already */
+    } else if (c->out_sent > CLIENT_OUT_SOFT) { /* do not carry what is sent already */
         memmove(c->out.p, c->out.p + c->out_sent, conn_unsent(c));
         c->out.n -= c->out_sent;
         c->out_sent = 0;
     }
-    if (c->blocked && conn_unsent(c) <= CONN_OUT_SOFT && c->state == CONN_OPEN)
+    if (c->blocked && conn_unsent(c) <= CLIENT_OUT_SOFT && c->state == CONN_OPEN)
         net_want_ready(n, c);
 }

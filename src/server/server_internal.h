@@ -24,17 +24,15 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "metrics.h"
+#include "server/clientwire.h"
 #include "server/server.h"
 #include "server/treelock.h"
 
 enum {
     NET_CHUNK = 64 << 10,           /* read from a socket at once */
     NET_RBUF = 1 << 20,             /* read from all sockets in one turn */
-    CONN_OUT_SOFT = 1 << 20,        /* with more unsent, a client's requests wait */
     CONN_OUT_HARD = 32 << 20,       /* with more unsent, a client that still gets events is closed */
     CONN_OUT_KEPT = 256 << 10,      /* a larger output buffer is freed once it is sent; a smaller one when the connection is idle */
-    CONN_OUTSTANDING_MAX = 1000,    /* writes under way per connection */
-    CONN_OUTSTANDING_BYTES = 8 << 20,
     LINGER_MS = 1000,               /* how long a closed connection's peer has to close its side */
     APPLY_BATCH = 256,              /* transactions applied per write lock */
     PEER_STOP_MS = 500,             /* the same in an ensemble, where the others go on */
@@ -326,8 +324,6 @@ void conn_free(struct net *n, struct conn *c);
 void net_want_flush(struct net *n, struct conn *c);
 void net_want_ready(struct net *n, struct conn *c);
 void net_give_way(struct net *n);                              /* between two requests: lets a waiting writer in */
-/* The next frame of a stream: > 0 its whole length with the prefix, 0 more bytes are needed, RC_TOOBIG. */
-int64_t frame_next(const uint8_t *p, size_t n, uint32_t max, struct buf *ret);
 
 /* logthread.c */
 void logger_start(struct server *s);
