@@ -9,7 +9,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "peer.h"
 #include "server_internal.h"
 
 struct round {
@@ -249,7 +248,7 @@ static void note_progress(struct round *r)
     }
     do
         round_drain(r);
-    while (s->peer && peer_step(s->peer, r));
+    while (s->peer && peer_step(s->peer));
 }
 
 /* Everything that was accepted is done (or has had its time). */
@@ -283,7 +282,7 @@ static bool has_work(struct round *r)
 static void core_wait(struct round *r)
 {
     struct server *s = r->s;
-    struct pollfd fds[2] = { { s->core_waker.fd, POLLIN, 0 }, { s->peer ? peer_fd(s->peer) : -1, POLLIN, 0 } };
+    struct pollfd fds[2] = { { s->core_waker.fd, POLLIN, 0 }, { s->peer ? qnet_fd(s->qnet) : -1, POLLIN, 0 } };
     uint64_t count;
 
     atomic_store(&s->core_waker.sleeping, true);
@@ -305,8 +304,9 @@ void *core_main(void *arg)
     struct server *s = arg;
     struct round r = { .s = s, .persisted = atomic_load(&s->logger.persisted) };
 
+    s->round = &r;
     if (s->peer)
-        peer_begin(s->peer, &r);
+        peer_begin(s->peer, s->core, s->qnet);
     while (!may_stop(&r)) {
         struct core_call *calls;
         struct batch *list = inbox_take(&s->inbox, &calls);
@@ -325,7 +325,7 @@ void *core_main(void *arg)
         core_wait(&r);
     }
     if (s->peer)
-        peer_end(s->peer, &r);
+        peer_end(s->peer);
     atomic_store(&s->stop, DRAINED);
     for (uint32_t i = 0; i < s->net_count; i++)
         net_wake(&s->nets[i]);

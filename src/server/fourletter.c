@@ -13,7 +13,6 @@
 
 #include "base/clock.h"
 #include "base/str.h"
-#include "peer.h"
 #include "server_internal.h"
 
 static const char *const names[FOUR_COUNT] = {

@@ -1,10 +1,8 @@
 /* peer.c - the life of a server in an ensemble: election, roles, configurations. */
-#include "peer.h"
+#include "server/peer.h"
 
 #include <stdio.h>
-#include <unistd.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
 #include "peer_internal.h"
@@ -14,32 +12,6 @@
 enum { FINALIZE_MS = 40 };
 
 /* ---- making ---- */
-
-int peer_settle_config(struct server *s, struct storage_error *err)
-{
-    struct server_config *cfg = &s->own_cfg;
-    int rc = storage_myid(&s->storage, &s->my_sid, err);
-
-    if (rc < 0)
-        return rc;
-    const struct quorum_member *me = quorum_config_member(cfg->members, s->my_sid);
-    if (!me && cfg->members_next)
-        me = quorum_config_member(cfg->members_next, s->my_sid);
-    if (!me) {
-        snprintf(err->text, sizeof(err->text), "myid says %lld, which is not in the list of servers", (long long)s->my_sid);
-        return RC_INVAL;
-    }
-    if (cfg->peer_type && str_ieq(cfg->peer_type, "observer") != (me->role == MEMBER_OBSERVER))
-        log_warn("config", "peerType: %s, but the list of servers says otherwise, and wins", cfg->peer_type);
-    if (cfg->listen_count == 0 && me->client_port != 0) {
-        const char *host = me->client_host ? me->client_host : "";
-
-        cfg->listen = x_reallocarray(cfg->listen, 1, sizeof(*cfg->listen));
-        cfg->listen[0] = x_asprintf(strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, me->client_port);
-        cfg->listen_count = 1;
-    }
-    return 0;
-}
 
 static void on_notification(void *data, int64_t sid, const struct notification *n)
 {
@@ -53,41 +25,9 @@ static void on_election_port_failed(void *data, const char *text)
     peer_die(data, 14, text);
 }
 
-static struct qnet_options net_options(const struct server *s)
+struct qnet_events peer_net_events(struct peer *p)
 {
-    const struct server_config *cfg = s->cfg;
-
-    return (struct qnet_options){
-        .my_sid = s->my_sid,
-        .multi_address = cfg->multi_address,
-        .listen_on_all_ips = cfg->listen_on_all_ips,
-        .bind_tries = 3,
-        .cnx_timeout_ms = (int32_t)cfg->cnx_timeout_ms,
-        .hello_timeout_ms = cfg->tick_ms * cfg->sync_limit,
-        .follow_delay_ms = (int32_t)cfg->leader_connect_delay_ms,
-        .max_buffer = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
-    };
-}
-
-int peer_new(struct server *s, struct peer **ret, struct storage_error *err)
-{
-    const struct server_config *cfg = s->cfg;
-    struct peer *p = x_calloc(1, sizeof(*p));
-    const struct quorum_member *me = quorum_config_member(cfg->members, s->my_sid);
-
-    p->s = s;
-    p->my_sid = s->my_sid;
-    p->election_ms = -1;
-    p->committed = quorum_config_ref(cfg->members);
-    if (cfg->members_next && cfg->members_next->version > cfg->members->version)
-        p->seen = quorum_config_ref(cfg->members_next);
-    p->window = zab_window_new((size_t)cfg->commit_log_count, 0);
-    p->now_ms = clock_mono_ms();
-    int rc = storage_epochs_load(&s->storage, tree_last_zxid(s->tree), &p->epochs, err);
-    if (rc == 0)
-        rc = peer_fill_window(p, err);
-    struct qnet_options opt = net_options(s);
-    struct qnet_events events = {
+    return (struct qnet_events){
         .data = p,
         .notification = on_notification,
         .election_port_failed = on_election_port_failed,
@@ -99,10 +39,26 @@ int peer_new(struct server *s, struct peer **ret, struct storage_error *err)
         .leader_packet = learn_packet,
         .leader_closed = learn_closed,
     };
-    if (rc == 0 && qnet_new(&opt, &events, &p->net) < 0) {
-        snprintf(err->text, sizeof(err->text), "no descriptors for the quorum's sockets");
-        rc = RC_IO;
-    }
+}
+
+int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret, struct storage_error *err)
+{
+    const struct server_config *cfg = host->cfg;
+    struct peer *p = x_calloc(1, sizeof(*p));
+    const struct quorum_member *me = quorum_config_member(cfg->members, host->my_sid);
+
+    p->host = *host;
+    p->my_sid = host->my_sid;
+    p->tree = tree;
+    p->election_ms = -1;
+    p->committed = quorum_config_ref(cfg->members);
+    if (cfg->members_next && cfg->members_next->version > cfg->members->version)
+        p->seen = quorum_config_ref(cfg->members_next);
+    p->window = zab_window_new((size_t)cfg->commit_log_count, 0);
+    p->now_ms = p->host.now_ms(p->host.data);
+    int rc = storage_epochs_load(p->host.storage, tree_last_zxid(tree), &p->epochs, err);
+    if (rc == 0)
+        rc = peer_fill_window(p, err);
     if (rc < 0) {
         peer_free(p);
         return rc;
@@ -127,7 +83,6 @@ void peer_free(struct peer *p)
     zab_learner_free(p->learner);
     p->leader = NULL;
     p->learner = NULL;
-    qnet_free(p->net);
     snap_decoder_free(p->decoder);
     election_free(p->election);
     zab_window_free(p->window);
@@ -150,68 +105,67 @@ void peer_core_config(const struct peer *p, struct core_config *cfg)
 
 void peer_die(struct peer *p, int exit_code, const char *text)
 {
-    struct server *s = p->s;
+    p->host.fatal(p->host.data, exit_code, text);
+}
 
-    if (s->fatal) {
-        server_fatal(s, text);
-        return;
-    }
-    log_error("quorum", "cannot go on: %s", text);
-    _exit(exit_code); /* the reference's code, which supervisors know */
+void peer_set_tree(struct peer *p, struct tree *t)
+{
+    p->tree = t;
+    p->host.set_tree(p->host.data, t);
 }
 
 /* ---- the core's role ---- */
 
-void peer_leave_core(struct peer *p, struct round *r)
+void peer_leave_core(struct peer *p)
 {
     if (!p->serving)
         return;
     p->deaf = true;
-    atomic_store(&p->s->serving, false);
-    round_drain(r);
-    round_become(r, CORE_NONE, 0);
+    p->host.serving(p->host.data, false);
+    p->host.drain(p->host.data);
+    p->host.become(p->host.data, CORE_NONE, 0);
     p->serving = false;
     /* A snapshot that saw the uncommitted tail would bring it back after it was withdrawn (ZOOKEEPER-1549). */
-    snapper_hold(p->s);
+    p->host.snapper_hold(p->host.data);
 }
 
-void peer_serve(struct peer *p, struct round *r, enum core_role role, int64_t epoch)
+void peer_serve(struct peer *p, enum core_role role, int64_t epoch)
 {
     const char *as = role == CORE_LEADER ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
 
-    round_become(r, role, epoch);
-    snapper_release(p->s);
+    p->host.become(p->host.data, role, epoch);
+    p->host.snapper_release(p->host.data);
     election_set_peer_epoch(p->election, epoch);
     p->serving = true;
     p->role_ms = p->now_ms;
-    atomic_store(&p->s->serving, true);
+    p->host.serving(p->host.data, true);
     log_info("quorum", "serving as %s in epoch %lld, %lld ms after the election began", as, (long long)epoch,
              (long long)(p->now_ms - p->looking_ms));
 }
 
-void peer_replay(struct peer *p, struct round *r, struct buf txn)
+void peer_replay(struct peer *p, struct buf txn)
 {
-    peer_leave_core(p, r);
-    treelock_write_lock(p->s->lock);
-    int rc = core_replay(p->s->core, txn);
-    treelock_write_unlock(p->s->lock);
+    peer_leave_core(p);
+    p->host.tree_lock(p->host.data);
+    int rc = core_replay(p->core, txn);
+    p->host.tree_unlock(p->host.data);
     if (rc < 0)
         peer_die(p, ZAB_EXIT_COMMIT_MISMATCH, "a transaction of the leader cannot be applied");
-    atomic_store(&p->s->applied_zxid, tree_last_zxid(p->s->tree));
+    p->host.applied(p->host.data, tree_last_zxid(p->tree));
 }
 
 /* ---- roles ---- */
 
 struct zab_start peer_start(struct peer *p)
 {
-    const struct server_config *cfg = p->s->cfg;
+    const struct server_config *cfg = p->host.cfg;
 
     return (struct zab_start){
         .my_sid = p->my_sid,
         .tick_ms = cfg->tick_ms,
         .init_limit = cfg->init_limit,
         .sync_limit = cfg->sync_limit,
-        .last_zxid = tree_last_zxid(p->s->tree),
+        .last_zxid = tree_last_zxid(p->tree),
         .accepted_epoch = p->epochs.accepted,
         .current_epoch = p->epochs.current,
         .committed = p->committed,
@@ -244,18 +198,18 @@ static void look(struct peer *p)
 {
     p->state = ZAB_LOOKING;
     p->looking_ms = p->now_ms;
-    log_info("quorum", "looking for a leader: last zxid 0x%llx, epoch %lld", (unsigned long long)tree_last_zxid(p->s->tree),
+    log_info("quorum", "looking for a leader: last zxid 0x%llx, epoch %lld", (unsigned long long)tree_last_zxid(p->tree),
              (long long)p->epochs.current);
-    election_start(p->election, tree_last_zxid(p->s->tree), p->epochs.current, p->now_ms);
+    election_start(p->election, tree_last_zxid(p->tree), p->epochs.current, p->now_ms);
 }
 
 /* The machine said how it ended; the tail of the log has been applied. */
-static void role_end(struct peer *p, struct round *r)
+static void role_end(struct peer *p)
 {
     struct zab_effect stop = p->stop;
 
     p->stopped = false;
-    peer_leave_core(p, r);
+    peer_leave_core(p);
     log_info("quorum", "%s no longer: %s%s%s", zab_state_str(p->state), zab_stop_str(stop.stop), stop.text ? ": " : "",
              stop.text ? stop.text : "");
     if (stop.stop == ZAB_STOP_FATAL) {
@@ -271,7 +225,7 @@ static void role_end(struct peer *p, struct round *r)
         peer_reload(p);
     p->resync = stop.stop == ZAB_STOP_RESYNC;
     p->done.len = 0;
-    p->now_ms = clock_mono_ms();
+    p->now_ms = p->host.now_ms(p->host.data);
     if (!p->ending)
         look(p);
 }
@@ -289,7 +243,7 @@ static void set_configs(struct peer *p, struct quorum_config *committed, struct 
         quorum_config_ref(seen);
     quorum_config_unref(p->seen);
     p->seen = seen;
-    qnet_set_configs(p->net, p->committed, p->seen);
+    p->host.net->set_configs(p->net, p->committed, p->seen);
 }
 
 static void append(struct peer *p, const struct zab_effect *e)
@@ -299,10 +253,9 @@ static void append(struct peer *p, const struct zab_effect *e)
     peer_announce(p, e->zxid);
     wr_bytes(&p->appends.bytes, e->bytes.p, e->bytes.n);
     VEC_PUSH(&p->appends.entries, entry);
-    stats_add(&p->s->core_stats, CTR_PROPOSALS, 1);
 }
 
-bool peer_common_effect(struct peer *p, struct round *r, const struct zab_effect *e)
+bool peer_common_effect(struct peer *p, const struct zab_effect *e)
 {
     switch (e->type) {
     case ZAB_PERSIST_ACCEPTED_EPOCH:
@@ -317,11 +270,11 @@ bool peer_common_effect(struct peer *p, struct round *r, const struct zab_effect
         append(p, e);
         return true;
     case ZAB_REPLAY:
-        peer_replay(p, r, e->bytes);
+        peer_replay(p, e->bytes);
         return true;
     case ZAB_SYNCED:
         if (p->serving)
-            core_synced(p->s->core, e->tag);
+            core_synced(p->core, e->tag);
         return true;
     case ZAB_CONFIG_SEEN:
         set_configs(p, NULL, e->config);
@@ -358,22 +311,22 @@ static void run_done(struct peer *p)
         learn_settle_pause(p);
 }
 
-static bool machine_step(struct peer *p, struct round *r)
+static bool machine_step(struct peer *p)
 {
     const struct zab_effect *fx;
     bool any = p->done.len > 0;
 
     run_done(p);
-    if (p->leader && p->serving && tree_last_zxid(p->s->tree) > p->applied_told) {
-        p->applied_told = tree_last_zxid(p->s->tree);
+    if (p->leader && p->serving && tree_last_zxid(p->tree) > p->applied_told) {
+        p->applied_told = tree_last_zxid(p->tree);
         zab_leader_applied(p->leader, p->applied_told);
     }
     size_t count = machine_effects(p, &fx);
     for (size_t i = 0; i < count; i++) {
         if (p->leader)
-            lead_effect(p, r, &fx[i]);
+            lead_effect(p, &fx[i]);
         else
-            learn_effect(p, r, &fx[i]);
+            learn_effect(p, &fx[i]);
     }
     if (p->leader)
         zab_leader_effects_clear(p->leader);
@@ -381,7 +334,7 @@ static bool machine_step(struct peer *p, struct round *r)
         zab_learner_effects_clear(p->learner);
     peer_push_log(p);
     if (p->stopped)
-        role_end(p, r);
+        role_end(p);
     return any || count > 0;
 }
 
@@ -395,10 +348,10 @@ static bool election_step(struct peer *p)
     for (size_t i = 0; i < count; i++) {
         switch (fx[i].type) {
         case ELECTION_SEND:
-            qnet_election_send(p->net, fx[i].sid, &fx[i].msg);
+            p->host.net->election_send(p->net, fx[i].sid, &fx[i].msg);
             break;
         case ELECTION_CONNECT_ALL:
-            qnet_election_connect_all(p->net);
+            p->host.net->election_connect_all(p->net);
             break;
         case ELECTION_DECIDED:
             p->decided = fx[i].msg.state;
@@ -407,7 +360,7 @@ static bool election_step(struct peer *p)
             set_configs(p, fx[i].config, p->seen);
             break;
         case ELECTION_RESTART:
-            qnet_election_restart(p->net);
+            p->host.net->election_restart(p->net);
             break;
         case ELECTION_VOTER_LOOKING:
             break;
@@ -421,26 +374,23 @@ static bool election_step(struct peer *p)
 
 /* ---- turns ---- */
 
-void peer_begin(struct peer *p, struct round *r)
+void peer_begin(struct peer *p, struct core *core, struct qnet *net)
 {
-    p->now_ms = clock_mono_ms();
-    round_become(r, CORE_NONE, 0);
-    snapper_hold(p->s);
-    qnet_set_configs(p->net, p->committed, p->seen);
+    p->core = core;
+    p->net = net;
+    p->now_ms = p->host.now_ms(p->host.data);
+    p->host.become(p->host.data, CORE_NONE, 0);
+    p->host.snapper_hold(p->host.data);
+    p->host.net->set_configs(p->net, p->committed, p->seen);
     look(p);
-    while (peer_step(p, r))
+    while (peer_step(p))
         ;
     peer_flush(p);
 }
 
-int peer_fd(const struct peer *p)
-{
-    return qnet_fd(p->net);
-}
-
 int64_t peer_next_wake(const struct peer *p)
 {
-    int64_t wake = MIN(qnet_next_wake(p->net), election_next_wake(p->election));
+    int64_t wake = MIN(p->host.net->next_wake(p->net), election_next_wake(p->election));
 
     if (p->leader)
         wake = lead_has_work(p) ? 0 : MIN(wake, zab_leader_next_wake(p->leader));
@@ -458,22 +408,22 @@ static void touched(void *data, int64_t session_id, int32_t timeout_ms)
 
 void peer_poll(struct peer *p)
 {
-    p->now_ms = clock_mono_ms();
+    p->now_ms = p->host.now_ms(p->host.data);
     if (p->leader)
         zab_leader_tick(p->leader, p->now_ms);
     if (p->learner && p->serving)
-        core_take_touches(p->s->core, touched, p);
+        core_take_touches(p->core, touched, p);
     if (p->learner)
         zab_learner_tick(p->learner, p->now_ms);
-    qnet_run(p->net, p->now_ms);
-    election_tick(p->election, p->now_ms, qnet_election_queue_empty(p->net));
+    p->host.net->run(p->net, p->now_ms);
+    election_tick(p->election, p->now_ms, p->host.net->election_queue_empty(p->net));
 }
 
-bool peer_step(struct peer *p, struct round *r)
+bool peer_step(struct peer *p)
 {
     bool any = p->leader && lead_read_logs(p);
 
-    any = machine_step(p, r) || any;
+    any = machine_step(p) || any;
     return election_step(p) || any;
 }
 
@@ -513,20 +463,20 @@ void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t coun
 
 void peer_flush(struct peer *p)
 {
-    qnet_flush(p->net);
+    p->host.net->flush(p->net);
 }
 
-void peer_end(struct peer *p, struct round *r)
+void peer_end(struct peer *p)
 {
     p->ending = true;
     if (p->leader)
         zab_leader_stop(p->leader);
     if (p->learner)
         zab_learner_stop(p->learner);
-    while (peer_step(p, r))
+    while (peer_step(p))
         ;
     peer_flush(p);
-    snapper_release(p->s);
+    p->host.snapper_release(p->host.data);
 }
 
 /* ---- looking in ---- */

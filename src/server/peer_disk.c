@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "peer_internal.h"
 
@@ -14,14 +13,14 @@ static void fail(struct peer *p, const char *what, const struct storage_error *e
     char text[sizeof(err->text) + 64];
 
     snprintf(text, sizeof(text), "%s: %s", what, err->text);
-    server_fatal(p->s, text);
+    p->host.fatal(p->host.data, 0, text);
 }
 
 void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch)
 {
     struct storage_error err = { "" };
 
-    if (storage_epoch_write(&p->s->storage, which, epoch, &err) < 0) {
+    if (storage_epoch_write(p->host.storage, which, epoch, &err) < 0) {
         fail(p, "epoch file", &err);
         return;
     }
@@ -38,7 +37,7 @@ void peer_announce(struct peer *p, int64_t zxid)
 
     if (epoch <= p->epochs.current || epoch == p->announced)
         return;
-    if (storage_epoch_announce(&p->s->storage, epoch, &err) < 0)
+    if (storage_epoch_announce(p->host.storage, epoch, &err) < 0)
         fail(p, "epoch file", &err);
     p->announced = epoch;
 }
@@ -47,35 +46,32 @@ void peer_announce(struct peer *p, int64_t zxid)
 
 void peer_push_log(struct peer *p)
 {
-    logger_push(p->s, &p->appends);
+    p->host.log_push(p->host.data, &p->appends);
 }
 
 void peer_drain_log(struct peer *p)
 {
     peer_push_log(p);
-    logger_drain(p->s);
+    p->host.log_drain(p->host.data);
 }
 
 /* From here to the next push the log thread holds no file. */
 static void close_log_file(struct peer *p)
 {
-    struct storage_error err = { "" };
-
-    peer_drain_log(p);
-    if (txnlog_roll(p->s->logger.log, &err) < 0)
-        fail(p, "transaction log", &err);
+    peer_push_log(p);
+    p->host.log_close(p->host.data);
 }
 
 bool peer_log_affordable(const struct peer *p, int64_t zxid)
 {
-    const char *text = p->s->cfg->snapshot_size_factor;
+    const char *text = p->host.cfg->snapshot_size_factor;
     double factor = text ? strtod(text, NULL) : 0.33;
     struct storage_error err = { "" };
     struct storage_log_span span;
 
     if (factor > 1)
         factor = 0.33; /* as in the reference */
-    if (factor < 0 || storage_log_span(&p->s->storage, zxid, &span, &err) < 0 || !span.covered)
+    if (factor < 0 || storage_log_span(p->host.storage, zxid, &span, &err) < 0 || !span.covered)
         return false;
     int64_t limit = (int64_t)((double)span.snapshot_bytes * factor);
     return limit <= 0 || span.log_bytes <= limit;
@@ -100,10 +96,10 @@ static void fill_one(void *data, const struct txn_header *h, struct buf txn)
 int peer_fill_window(struct peer *p, struct storage_error *err)
 {
     struct fill f = { p->window, false };
-    int64_t last = tree_last_zxid(p->s->tree);
+    int64_t last = tree_last_zxid(p->tree);
 
     zab_window_reset(p->window, last);
-    int rc = storage_each_recent(&p->s->storage, last, MAX(p->s->cfg->commit_log_count, ZAB_WINDOW_COUNT), fill_one, &f, err);
+    int rc = storage_each_recent(p->host.storage, last, MAX(p->host.cfg->commit_log_count, ZAB_WINDOW_COUNT), fill_one, &f, err);
     if (rc < 0)
         return rc;
     if (zab_window_max(p->window) != last)
@@ -119,7 +115,7 @@ static void refill_window(struct peer *p)
 
     if (peer_fill_window(p, &err) < 0) {
         log_warn("quorum", "the last transactions cannot be read again: %s", err.text);
-        zab_window_reset(p->window, tree_last_zxid(p->s->tree));
+        zab_window_reset(p->window, tree_last_zxid(p->tree));
     }
 }
 
@@ -129,14 +125,14 @@ void peer_reload(struct peer *p)
     struct storage_error err = { "" };
 
     close_log_file(p);
-    if (storage_recover(&p->s->storage, NULL, NULL, &r, &err) < 0) {
+    if (storage_recover(p->host.storage, NULL, NULL, &r, &err) < 0) {
         fail(p, "recovery", &err);
         return;
     }
-    server_set_tree(p->s, r.tree);
-    atomic_store(&p->s->logger.persisted, r.last_zxid);
+    peer_set_tree(p, r.tree);
+    p->host.log_moved(p->host.data, r.last_zxid);
     /* A synchronisation may have stopped between the log and the epoch file. */
-    if (storage_epochs_load(&p->s->storage, r.last_zxid, &p->epochs, &err) < 0)
+    if (storage_epochs_load(p->host.storage, r.last_zxid, &p->epochs, &err) < 0)
         fail(p, "epoch files", &err);
     refill_window(p);
     log_info("quorum", "recovered zxid 0x%llx from disk", (unsigned long long)r.last_zxid);
@@ -148,31 +144,31 @@ int peer_truncate(struct peer *p, int64_t zxid)
     struct storage_error err = { "" };
 
     log_warn("quorum", "truncating the log to zxid 0x%llx, from 0x%llx", (unsigned long long)zxid,
-             (unsigned long long)tree_last_zxid(p->s->tree));
+             (unsigned long long)tree_last_zxid(p->tree));
     close_log_file(p);
-    int rc = storage_truncate(&p->s->storage, zxid, &r, &err);
+    int rc = storage_truncate(p->host.storage, zxid, &r, &err);
     if (rc < 0) {
         log_error("quorum", "truncating the log: %s", err.text);
         return rc;
     }
-    server_set_tree(p->s, r.tree);
-    atomic_store(&p->s->logger.persisted, r.last_zxid);
+    peer_set_tree(p, r.tree);
+    p->host.log_moved(p->host.data, r.last_zxid);
     return 0;
 }
 
 void peer_store_snapshot(struct peer *p, int64_t zxid)
 {
     struct storage_error err = { "" };
-    int64_t start = clock_mono_ms();
+    int64_t start = p->host.now_ms(p->host.data);
 
-    ASSERT(tree_last_zxid(p->s->tree) == zxid);
+    ASSERT(tree_last_zxid(p->tree) == zxid);
     close_log_file(p);
     peer_announce(p, zxid);
-    treelock_write_lock(p->s->lock);
-    tree_load_settle(p->s->tree);
-    treelock_write_unlock(p->s->lock);
-    if (storage_replace(&p->s->storage, p->s->tree, &err) < 0)
+    p->host.tree_lock(p->host.data);
+    tree_load_settle(p->tree);
+    p->host.tree_unlock(p->host.data);
+    if (storage_replace(p->host.storage, p->tree, &err) < 0)
         fail(p, "snapshot", &err);
-    atomic_store(&p->s->logger.persisted, zxid);
-    log_info("quorum", "stored the snapshot at zxid 0x%llx in %lld ms", (unsigned long long)zxid, (long long)(clock_mono_ms() - start));
+    p->host.log_moved(p->host.data, zxid);
+    log_info("quorum", "stored the snapshot at zxid 0x%llx in %lld ms", (unsigned long long)zxid, (long long)(p->host.now_ms(p->host.data) - start));
 }

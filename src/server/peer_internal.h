@@ -5,8 +5,7 @@
 #ifndef SERVER_PEER_INTERNAL_H
 #define SERVER_PEER_INTERNAL_H
 
-#include "peer.h"
-#include "qnet.h"
+#include "server/peer.h"
 #include "zab/election.h"
 #include "zab/zab.h"
 
@@ -33,7 +32,9 @@ struct log_job {
 };
 
 struct peer {
-    struct server *s;
+    struct peer_host host;
+    struct tree *tree;
+    struct core *core; /* from peer_begin on, as the network */
     struct qnet *net;
     struct election *election;
     struct zab_window *window;
@@ -82,12 +83,13 @@ static inline struct quorum_view peer_view(const struct peer *p)
 /* peer.c */
 struct zab_start peer_start(struct peer *p);
 /* The core has no role any more: committed transactions are applied and answered, clients gone, no snapshot is being written. */
-void peer_leave_core(struct peer *p, struct round *r);
-void peer_serve(struct peer *p, struct round *r, enum core_role role, int64_t epoch);
-void peer_replay(struct peer *p, struct round *r, struct buf txn);
+void peer_leave_core(struct peer *p);
+void peer_serve(struct peer *p, enum core_role role, int64_t epoch);
+void peer_replay(struct peer *p, struct buf txn);
 /* Effects that both machines have. False: not one of them. */
-bool peer_common_effect(struct peer *p, struct round *r, const struct zab_effect *e);
+bool peer_common_effect(struct peer *p, const struct zab_effect *e);
 void peer_die(struct peer *p, int exit_code, const char *text);
+void peer_set_tree(struct peer *p, struct tree *t); /* takes it */
 
 /* peer_disk.c. Failures do not come back: a server that cannot write its disk stops. */
 void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);
@@ -105,7 +107,7 @@ bool peer_log_affordable(const struct peer *p, int64_t zxid);
 /* peer_lead.c */
 void lead_begin(struct peer *p);
 void lead_end(struct peer *p);
-void lead_effect(struct peer *p, struct round *r, const struct zab_effect *e);
+void lead_effect(struct peer *p, const struct zab_effect *e);
 void lead_done(struct peer *p, const struct done *d);
 bool lead_read_logs(struct peer *p); /* one slice each; true: there was one */
 bool lead_has_work(const struct peer *p);
@@ -117,7 +119,7 @@ void lead_failed(void *data, const char *text);
 /* peer_learn.c */
 void learn_begin(struct peer *p, bool observer, int64_t leader_sid);
 void learn_end(struct peer *p);
-void learn_effect(struct peer *p, struct round *r, const struct zab_effect *e);
+void learn_effect(struct peer *p, const struct zab_effect *e);
 void learn_done(struct peer *p, const struct done *d);
 void learn_settle_pause(struct peer *p);
 void learn_open(void *data);

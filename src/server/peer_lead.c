@@ -6,7 +6,7 @@
 
 void lead_begin(struct peer *p)
 {
-    const struct server_config *cfg = p->s->cfg;
+    const struct server_config *cfg = p->host.cfg;
     struct zab_leader_options opt = {
         .start = peer_start(p),
         .force_snapshot = cfg->force_snapshot_sync,
@@ -15,9 +15,9 @@ void lead_begin(struct peer *p)
         .max_diff_syncs = (uint32_t)cfg->max_diff_syncs,
     };
 
-    p->applied_told = tree_last_zxid(p->s->tree);
+    p->applied_told = tree_last_zxid(p->tree);
     p->leader = zab_leader_new(&opt);
-    if (qnet_lead_start(p->net) < 0)
+    if (p->host.net->lead_start(p->net) < 0)
         lead_failed(p, "the configuration does not name this server");
 }
 
@@ -31,7 +31,7 @@ static void log_job_end(struct peer *p, size_t i)
 
 void lead_end(struct peer *p)
 {
-    qnet_lead_stop(p->net); /* ends the streams, which walk the tree */
+    p->host.net->lead_stop(p->net); /* ends the streams, which walk the tree */
     while (p->logs.len > 0)
         log_job_end(p, 0);
     zab_leader_free(p->leader);
@@ -119,12 +119,12 @@ static void send_snapshot(struct peer *p, const struct zab_effect *e)
 {
     struct stream *st = x_calloc(1, sizeof(*st));
 
-    ASSERT(tree_last_zxid(p->s->tree) >= e->zxid);
+    ASSERT(tree_last_zxid(p->tree) >= e->zxid);
     st->p = p;
-    st->encoder = snap_encoder_new(p->s->tree, &(struct snapshot_locks){ no_lock, no_lock, NULL });
+    st->encoder = snap_encoder_new(p->tree, &(struct snapshot_locks){ no_lock, no_lock, NULL });
     p->snap_count++;
     log_info("quorum", "sending a snapshot at zxid 0x%llx to a learner", (unsigned long long)e->zxid);
-    if (qnet_peer_stream(p->net, e->conn, &(struct qnet_stream){ st, stream_produce, stream_done }) < 0)
+    if (p->host.net->peer_stream(p->net, e->conn, &(struct qnet_stream){ st, stream_produce, stream_done }) < 0)
         stream_free(st); /* it is gone: the machine hears of that by peer_closed */
 }
 
@@ -144,7 +144,7 @@ static void read_log(struct peer *p, const struct zab_effect *e)
 static int log_job_open(struct peer *p, struct log_job *job)
 {
     struct storage_error err = { "" };
-    int rc = txnlog_reader_open(&p->s->storage, job->from, &job->reader, &err);
+    int rc = txnlog_reader_open(p->host.storage, job->from, &job->reader, &err);
 
     if (rc < 0)
         log_warn("quorum", "reading the log for a learner: %s", err.text);
@@ -169,7 +169,7 @@ static int log_job_slice(struct peer *p, struct log_job *job)
         zab_leader_log_record(p->leader, job->conn, h.zxid, txn);
         if (h.zxid == job->to)
             return 0;
-        rc = qnet_peer_figures(p->net, job->conn, &f) ? 0 : RC_CLOSED;
+        rc = p->host.net->peer_figures(p->net, job->conn, &f) ? 0 : RC_CLOSED;
     }
     return rc < 0 ? rc : 1;
 }
@@ -178,7 +178,7 @@ static bool log_job_ready(const struct peer *p, const struct log_job *job)
 {
     struct qnet_peer_figures f;
 
-    return !qnet_peer_figures(p->net, job->conn, &f) || f.queued < LOG_QUEUE_MAX;
+    return !p->host.net->peer_figures(p->net, job->conn, &f) || f.queued < LOG_QUEUE_MAX;
 }
 
 bool lead_has_work(const struct peer *p)
@@ -233,21 +233,21 @@ void lead_done(struct peer *p, const struct done *d)
 
 static void forwarded(struct peer *p, const struct zab_effect *e)
 {
-    core_submit_remote(p->s->core, &(struct core_remote_request){ e->conn, e->request.session_id, e->request.cxid, e->request.op,
+    core_submit_remote(p->core, &(struct core_remote_request){ e->conn, e->request.session_id, e->request.cxid, e->request.op,
                                                                   e->request.body, e->auth });
 }
 
-void lead_effect(struct peer *p, struct round *r, const struct zab_effect *e)
+void lead_effect(struct peer *p, const struct zab_effect *e)
 {
-    if (peer_common_effect(p, r, e))
+    if (peer_common_effect(p, e))
         return;
     switch (e->type) {
     case ZAB_SEND:
-        qnet_peer_send(p->net, e->conn, e->bytes);
+        p->host.net->peer_send(p->net, e->conn, e->bytes);
         return;
     case ZAB_CLOSE:
         log_info("quorum", "closing a learner's connection: %s", e->text ? e->text : "");
-        qnet_peer_close_after_flush(p->net, e->conn);
+        p->host.net->peer_close_after_flush(p->net, e->conn);
         return;
     case ZAB_SEND_SNAPSHOT:
         send_snapshot(p, e);
@@ -257,23 +257,23 @@ void lead_effect(struct peer *p, struct round *r, const struct zab_effect *e)
         return;
     case ZAB_COMMIT:
         if (p->serving)
-            core_committed(p->s->core, e->zxid);
+            core_committed(p->core, e->zxid);
         return;
     case ZAB_SERVE:
-        peer_serve(p, r, CORE_LEADER, e->epoch);
+        peer_serve(p, CORE_LEADER, e->epoch);
         return;
     case ZAB_REQUEST:
         if (p->serving)
             forwarded(p, e);
         return;
     case ZAB_REVALIDATE: {
-        bool valid = p->serving && core_revalidate(p->s->core, e->conn, e->session_id, e->timeout_ms);
+        bool valid = p->serving && core_revalidate(p->core, e->conn, e->session_id, e->timeout_ms);
         peer_done(p, (struct done){ .what = DONE_REVALIDATED, .conn = e->conn, .session_id = e->session_id, .valid = valid });
         return;
     }
     case ZAB_TOUCH:
         if (p->serving)
-            core_touch_remote(p->s->core, e->session_id, e->timeout_ms);
+            core_touch_remote(p->core, e->session_id, e->timeout_ms);
         return;
     default:
         ASSERT(!"not a leader's effect");

@@ -4,7 +4,7 @@
 
 void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
 {
-    const struct server_config *cfg = p->s->cfg;
+    const struct server_config *cfg = p->host.cfg;
     const struct quorum_member *m = quorum_config_member(p->committed, leader_sid);
     struct zab_learner_options opt = {
         .start = peer_start(p),
@@ -21,14 +21,14 @@ void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
     if (!m && p->seen)
         m = quorum_config_member(p->seen, leader_sid);
     if (m)
-        qnet_follow(p->net, m, (int64_t)ticks * cfg->tick_ms, p->now_ms);
+        p->host.net->follow(p->net, m, (int64_t)ticks * cfg->tick_ms, p->now_ms);
     else
         learn_closed(p, "no configuration names it");
 }
 
 void learn_end(struct peer *p)
 {
-    qnet_unfollow(p->net);
+    p->host.net->unfollow(p->net);
     snap_decoder_free(p->decoder);
     p->decoder = NULL;
     p->receiving = false;
@@ -46,7 +46,7 @@ void learn_settle_pause(struct peer *p)
     if (paused == p->paused)
         return;
     p->paused = paused;
-    qnet_leader_pause(p->net, paused);
+    p->host.net->leader_pause(p->net, paused);
 }
 
 void learn_open(void *data)
@@ -88,7 +88,7 @@ static void loaded(struct peer *p, int rc)
     if (rc < 0)
         log_warn("quorum", "the leader's snapshot: %s", err.text);
     else
-        server_set_tree(p->s, t);
+        peer_set_tree(p, t);
     snap_decoder_free(p->decoder);
     p->decoder = NULL;
     p->receiving = false;
@@ -119,9 +119,9 @@ static void load_snapshot(struct peer *p, int64_t zxid)
     log_info("quorum", "receiving a snapshot at zxid 0x%llx", (unsigned long long)zxid);
     p->snap_count++;
     p->snap_zxid = zxid;
-    p->decoder = snap_decoder_new(&p->s->storage);
+    p->decoder = snap_decoder_new(p->host.storage);
     p->receiving = true;
-    qnet_leader_raw(p->net, take_snapshot, p);
+    p->host.net->leader_raw(p->net, take_snapshot, p);
     learn_settle_pause(p);
 }
 
@@ -131,13 +131,13 @@ static void commit(struct peer *p, const struct zab_effect *e)
 {
     if (!p->serving)
         return;
-    int rc = core_learner_txn(p->s->core, e->zxid, e->bytes);
+    int rc = core_learner_txn(p->core, e->zxid, e->bytes);
     if (rc < 0) {
         log_error("quorum", "the leader's transaction 0x%llx is malformed", (unsigned long long)e->zxid);
         peer_die(p, ZAB_EXIT_COMMIT_MISMATCH, "a committed transaction cannot be applied");
         return;
     }
-    core_committed(p->s->core, e->zxid);
+    core_committed(p->core, e->zxid);
 }
 
 void learn_done(struct peer *p, const struct done *d)
@@ -164,13 +164,13 @@ void learn_done(struct peer *p, const struct done *d)
     }
 }
 
-void learn_effect(struct peer *p, struct round *r, const struct zab_effect *e)
+void learn_effect(struct peer *p, const struct zab_effect *e)
 {
-    if (peer_common_effect(p, r, e))
+    if (peer_common_effect(p, e))
         return;
     switch (e->type) {
     case ZAB_SEND:
-        qnet_leader_send(p->net, e->bytes);
+        p->host.net->leader_send(p->net, e->bytes);
         return;
     case ZAB_CLOSE:
         return; /* the role ends with it: learn_end */
@@ -188,11 +188,11 @@ void learn_effect(struct peer *p, struct round *r, const struct zab_effect *e)
         commit(p, e);
         return;
     case ZAB_SERVE:
-        peer_serve(p, r, CORE_LEARNER, e->epoch);
+        peer_serve(p, CORE_LEARNER, e->epoch);
         return;
     case ZAB_REVALIDATED:
         if (p->serving)
-            core_revalidated(p->s->core, e->session_id, e->valid);
+            core_revalidated(p->core, e->session_id, e->valid);
         return;
     default:
         ASSERT(!"not a learner's effect");

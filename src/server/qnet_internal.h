@@ -13,7 +13,7 @@
 #ifndef SERVER_QNET_INTERNAL_H
 #define SERVER_QNET_INTERNAL_H
 
-#include "qnet.h"
+#include "server/qnet.h"
 #include "resolver.h"
 
 #include "zab/connrule.h"

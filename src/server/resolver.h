@@ -8,7 +8,7 @@
 #ifndef SERVER_RESOLVER_H
 #define SERVER_RESOLVER_H
 
-#include "qnet.h"
+#include "server/qnet.h"
 
 #define RESOLVER_THREADS 8
 #define RESOLVER_ADDRS_MAX 64 /* in one answer */

@@ -10,7 +10,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "peer.h"
 #include "server_internal.h"
 #include "zab/quorum.h"
 
@@ -291,7 +290,7 @@ static void server_free(struct server *s)
     VEC_FREE(&s->listeners);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++)
         net_done(&s->nets[i]);
-    peer_free(s->peer);
+    host_peer_free(s);
     core_free(s->core);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++) {
         if (s->tree)
@@ -366,7 +365,7 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
     if (rc == 0)
         rc = check_dirs(s->cfg, err);
     if (rc == 0 && s->cfg->members)
-        rc = peer_settle_config(s, err);
+        rc = host_settle_config(s, err);
     if (rc == 0)
         rc = listen_all(s, err); /* before the recovery: a port in use is told at once. Nothing is accepted yet */
     if (rc == 0)
@@ -376,7 +375,7 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
     if (rc == 0)
         rc = make_threads_ready(s, err);
     if (rc == 0 && s->cfg->members)
-        rc = peer_new(s, &s->peer, err);
+        rc = host_peer_new(s, err);
     if (rc < 0) {
         server_free(s);
         return rc;

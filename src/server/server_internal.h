@@ -25,6 +25,7 @@
 #include "base/map.h"
 #include "metrics.h"
 #include "server/clientwire.h"
+#include "server/peer.h"
 #include "server/server.h"
 #include "server/treelock.h"
 
@@ -223,15 +224,6 @@ struct listener {
     int port;
     char text[ADDR_TEXT_MAX];
 };
-struct log_entry {
-    int64_t zxid; /* 0: roll */
-    size_t off, len;
-};
-struct log_batch {
-    struct VEC(struct log_entry) entries;
-    struct wr bytes;
-    int64_t oldest_us; /* when its first entry came */
-};
 struct logger {
     pthread_t thread;
     pthread_mutex_t mutex;
@@ -254,7 +246,6 @@ struct snapper {
 };
 enum stop_phase { RUNNING, QUIESCING /* nets read no more */, DRAINED /* the core is done: nets flush and end */ };
 
-struct peer;
 struct round;
 
 struct server {
@@ -265,6 +256,8 @@ struct server {
     struct tree *tree;
     struct core *core;
     struct peer *peer;             /* of an ensemble; NULL: standalone */
+    struct qnet *qnet;             /* its sockets */
+    struct round *round;           /* the core thread's */
     enum core_role net_role;       /* what net threads route requests by: STANDALONE, or LEARNER for all of an ensemble's roles */
     struct treelock *lock;
     uint32_t net_count;
@@ -341,6 +334,11 @@ void snapper_hold(struct server *s);
 void snapper_release(struct server *s);
 /* corethread.c */
 void *core_main(void *server);
+/* host.c: the peer of this server and its sockets. Settling reads myid and, when no client address was set, takes the one of our server line:
+ * before the sockets are opened. */
+int host_settle_config(struct server *s, struct storage_error *err);
+int host_peer_new(struct server *s, struct storage_error *err);
+void host_peer_free(struct server *s);
 /* For the quorum peer, core thread only. round_drain applies all that is committed and carries out every effect of the core. round_become
  * changes the core's role and lets no read be executed in between by a connection that the change closes. */
 void round_drain(struct round *r);

@@ -1,7 +1,7 @@
 /* peer.h - the quorum peer: this server's life in an ensemble, on the core thread.
  *
- * Purpose    Looks for a leader, leads, follows or observes, and looks again: carries out what the pure machines of zab decide, with the quorum sockets
- *            (qnet.h), the disk, the tree and the core. Decides nothing about the protocol itself.
+ * Purpose    Looks for a leader, leads, follows or observes, and looks again: carries out what the pure machines of zab decide, with the quorum connections
+ *            (qnet.h), the disk, the tree and the core. Decides nothing about the protocol itself. All that it needs of the process is in peer_host.h.
  * Life       LOOKING -> LEADING, FOLLOWING or OBSERVING -> LOOKING. A role ends in this order: what is committed is applied and answered; clients
  *            lose their connections; the log is flushed; the logged tail is applied, so that memory is what the disk is; only then the server votes.
  * Blocking   Epoch files, truncation, the snapshot of a learner at NEWLEADER and the reload after a broken synchronisation are done
@@ -11,18 +11,20 @@
 #ifndef SERVER_PEER_H
 #define SERVER_PEER_H
 
-#include "server_internal.h"
+#include "server/peer_host.h"
 
-/* Reads myid and, when no client address was set, takes the one of our server line. Before the sockets are opened. */
-int peer_settle_config(struct server *s, struct storage_error *err);
-/* After the recovery. RC_CORRUPT (epoch files), RC_INVAL (we are not in the list), RC_IO. */
-int peer_new(struct server *s, struct peer **ret, struct storage_error *err);
-void peer_free(struct peer *p); /* NULL is fine */
+struct peer;
+
+/* After the recovery, which gave the tree (borrowed; replaced by peer_host.set_tree). Reads the epoch files and the end of the log. host is copied.
+ * RC_CORRUPT (epoch files), RC_INVAL (we are not in the list), RC_IO. */
+int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret, struct storage_error *err);
+void peer_free(struct peer *p); /* NULL is fine. After the network */
 void peer_core_config(const struct peer *p, struct core_config *cfg);
+/* What the network is to call. */
+struct qnet_events peer_net_events(struct peer *p);
 
 /* The core thread begins: looks for a leader. */
-void peer_begin(struct peer *p, struct round *r);
-int peer_fd(const struct peer *p);
+void peer_begin(struct peer *p, struct core *core, struct qnet *net);
 int64_t peer_next_wake(const struct peer *p);
 /* Time and the sockets. */
 void peer_poll(struct peer *p);
@@ -30,11 +32,11 @@ void peer_poll(struct peer *p);
 void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t count);
 void peer_persisted(struct peer *p, int64_t zxid);
 /* Carries out what is to be done. True: something was, so that the core has to be looked at again. */
-bool peer_step(struct peer *p, struct round *r);
+bool peer_step(struct peer *p);
 /* At the end of a turn: sends what was gathered. */
 void peer_flush(struct peer *p);
 /* An orderly end: leaves the role, says goodbye. */
-void peer_end(struct peer *p, struct round *r);
+void peer_end(struct peer *p);
 
 /* ---- looking in ---- */
 struct peer_info {

@@ -1,0 +1,228 @@
+/* host.c - the process that a quorum peer lives in: threads, locks, sockets and clock for peer_host.h. */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "server_internal.h"
+#include "zab/quorum.h"
+
+int host_settle_config(struct server *s, struct storage_error *err)
+{
+    struct server_config *cfg = &s->own_cfg;
+    int rc = storage_myid(&s->storage, &s->my_sid, err);
+
+    if (rc < 0)
+        return rc;
+    const struct quorum_member *me = quorum_config_member(cfg->members, s->my_sid);
+    if (!me && cfg->members_next)
+        me = quorum_config_member(cfg->members_next, s->my_sid);
+    if (!me) {
+        snprintf(err->text, sizeof(err->text), "myid says %lld, which is not in the list of servers", (long long)s->my_sid);
+        return RC_INVAL;
+    }
+    if (cfg->peer_type && str_ieq(cfg->peer_type, "observer") != (me->role == MEMBER_OBSERVER))
+        log_warn("config", "peerType: %s, but the list of servers says otherwise, and wins", cfg->peer_type);
+    if (cfg->listen_count == 0 && me->client_port != 0) {
+        const char *host = me->client_host ? me->client_host : "";
+
+        cfg->listen = x_reallocarray(cfg->listen, 1, sizeof(*cfg->listen));
+        cfg->listen[0] = x_asprintf(strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, me->client_port);
+        cfg->listen_count = 1;
+    }
+    return 0;
+}
+
+/* ---- what the peer calls ---- */
+
+static int64_t host_now_ms(void *data)
+{
+    (void)data;
+    return clock_mono_ms();
+}
+
+static void host_fatal(void *data, int exit_code, const char *text)
+{
+    struct server *s = data;
+
+    if (exit_code == 0 || s->fatal) {
+        server_fatal(s, text);
+        return;
+    }
+    log_error("quorum", "cannot go on: %s", text);
+    _exit(exit_code); /* the reference's code, which supervisors know */
+}
+
+static void host_log_push(void *data, struct log_batch *b)
+{
+    struct server *s = data;
+
+    if (b->entries.len > 0)
+        stats_add(&s->core_stats, CTR_PROPOSALS, b->entries.len);
+    logger_push(s, b);
+}
+
+static void host_log_drain(void *data)
+{
+    logger_drain(data);
+}
+
+static void host_log_close(void *data)
+{
+    struct server *s = data;
+    struct storage_error err = { "" };
+    char text[sizeof(err.text) + 64];
+
+    logger_drain(s);
+    if (txnlog_roll(s->logger.log, &err) == 0)
+        return;
+    snprintf(text, sizeof(text), "transaction log: %s", err.text);
+    server_fatal(s, text);
+}
+
+static void host_log_moved(void *data, int64_t zxid)
+{
+    struct server *s = data;
+
+    atomic_store(&s->logger.persisted, zxid);
+}
+
+static void host_snapper_hold(void *data)
+{
+    snapper_hold(data);
+}
+
+static void host_snapper_release(void *data)
+{
+    snapper_release(data);
+}
+
+static void host_tree_lock(void *data)
+{
+    struct server *s = data;
+
+    treelock_write_lock(s->lock);
+}
+
+static void host_tree_unlock(void *data)
+{
+    struct server *s = data;
+
+    treelock_write_unlock(s->lock);
+}
+
+static void host_set_tree(void *data, struct tree *t)
+{
+    server_set_tree(data, t);
+}
+
+static void host_applied(void *data, int64_t zxid)
+{
+    struct server *s = data;
+
+    atomic_store(&s->applied_zxid, zxid);
+}
+
+static void host_drain(void *data)
+{
+    struct server *s = data;
+
+    round_drain(s->round);
+}
+
+static void host_become(void *data, enum core_role role, int64_t epoch)
+{
+    struct server *s = data;
+
+    round_become(s->round, role, epoch);
+}
+
+static void host_serving(void *data, bool serving)
+{
+    struct server *s = data;
+
+    atomic_store(&s->serving, serving);
+}
+
+static const struct peer_net host_net = {
+    .run = qnet_run,
+    .flush = qnet_flush,
+    .next_wake = qnet_next_wake,
+    .set_configs = qnet_set_configs,
+    .election_send = qnet_election_send,
+    .election_connect_all = qnet_election_connect_all,
+    .election_queue_empty = qnet_election_queue_empty,
+    .election_restart = qnet_election_restart,
+    .lead_start = qnet_lead_start,
+    .lead_stop = qnet_lead_stop,
+    .peer_send = qnet_peer_send,
+    .peer_close_after_flush = qnet_peer_close_after_flush,
+    .peer_figures = qnet_peer_figures,
+    .peer_stream = qnet_peer_stream,
+    .follow = qnet_follow,
+    .unfollow = qnet_unfollow,
+    .leader_send = qnet_leader_send,
+    .leader_pause = qnet_leader_pause,
+    .leader_raw = qnet_leader_raw,
+};
+
+/* ---- making ---- */
+
+static struct qnet_options net_options(const struct server *s)
+{
+    const struct server_config *cfg = s->cfg;
+
+    return (struct qnet_options){
+        .my_sid = s->my_sid,
+        .multi_address = cfg->multi_address,
+        .listen_on_all_ips = cfg->listen_on_all_ips,
+        .bind_tries = 3,
+        .cnx_timeout_ms = (int32_t)cfg->cnx_timeout_ms,
+        .hello_timeout_ms = cfg->tick_ms * cfg->sync_limit,
+        .follow_delay_ms = (int32_t)cfg->leader_connect_delay_ms,
+        .max_buffer = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
+    };
+}
+
+int host_peer_new(struct server *s, struct storage_error *err)
+{
+    struct qnet_options opt = net_options(s);
+    struct peer_host host = {
+        .data = s,
+        .cfg = s->cfg,
+        .storage = &s->storage,
+        .net = &host_net,
+        .my_sid = s->my_sid,
+        .now_ms = host_now_ms,
+        .fatal = host_fatal,
+        .log_push = host_log_push,
+        .log_drain = host_log_drain,
+        .log_close = host_log_close,
+        .log_moved = host_log_moved,
+        .snapper_hold = host_snapper_hold,
+        .snapper_release = host_snapper_release,
+        .tree_lock = host_tree_lock,
+        .tree_unlock = host_tree_unlock,
+        .set_tree = host_set_tree,
+        .applied = host_applied,
+        .drain = host_drain,
+        .become = host_become,
+        .serving = host_serving,
+    };
+    int rc = peer_new(&host, s->tree, &s->peer, err);
+
+    if (rc < 0)
+        return rc;
+    struct qnet_events events = peer_net_events(s->peer);
+    if (qnet_new(&opt, &events, &s->qnet) == 0)
+        return 0;
+    snprintf(err->text, sizeof(err->text), "no descriptors for the quorum's sockets");
+    return RC_IO;
+}
+
+void host_peer_free(struct server *s)
+{
+    qnet_free(s->qnet);
+    peer_free(s->peer);
+}
