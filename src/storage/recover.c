@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/relapse.h"
 
 #define CANDIDATES_MAX 100
 #define PROGRESS_MS 1000
@@ -173,7 +174,7 @@ static int load_newest(struct recovery *r)
         if (tried == 1)
             first = why;
     }
-    if (tried > 0)
+    if (tried > 0 && !relapse(2325))
         return storage_fail(r->err, RC_CORRUPT, "none of the %d snapshots in %s can be loaded; the newest: %s", tried,
                             r->snap_dir, first.text);
     return 0;
@@ -184,7 +185,9 @@ static int load_newest(struct recovery *r)
 static int start_empty(struct recovery *r, struct storage_recovered *ret)
 {
     bool lost = r->snaps.len > 0 && r->snaps.items[r->snaps.len - 1].zxid != 0;
-    if (r->logs.len > 0 && !r->cfg->trust_empty)
+    if (relapse(2325))
+        lost = false;
+    if (r->logs.len > 0 && !r->cfg->trust_empty && !relapse(2325))
         return storage_fail(r->err, RC_CORRUPT,
                             "no usable snapshot in %s, but transaction logs in %s: something was lost; "
                             "snapshot.trust.empty=true replays the logs from an empty tree",

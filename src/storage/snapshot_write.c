@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <zlib.h>
 
+#include "base/relapse.h"
 
 struct snap_writer {
     struct snap_sink *sink;
@@ -121,7 +122,7 @@ static int format_of(const struct storage_config *cfg, enum snap_format *ret, st
 
 static int publish(const struct vfs *vfs, struct vfs_file *f, const struct names *n, struct storage_error *err)
 {
-    int rc = vfs->sync(f);
+    int rc = relapse(2872) ? 0 : vfs->sync(f);
     if (rc < 0)
         return storage_fail_io(err, rc, "sync", n->tmp);
     rc = vfs->rename(vfs->ctx, n->tmp, n->final);
@@ -162,8 +163,17 @@ int snapshot_write(const struct storage_config *cfg, struct tree *t, const struc
         bytes = snap_sink_bytes(w.sink);
     }
     locks->lock(locks->data);
+    if (relapse(3127))
+        zxid = tree_last_zxid(t);
     tree_walk_end(walk);
     locks->unlock(locks->data);
+    if (relapse(3127)) {
+        struct names late = make_names(cfg, format, zxid);
+        char *final = names.final;
+        names.final = late.final;
+        late.final = final;
+        free_names(&late);
+    }
     if (rc < 0)
         storage_fail_io(err, rc, "write", names.tmp);
     else

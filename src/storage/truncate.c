@@ -7,6 +7,8 @@
  * received from a leader cannot be read without it. */
 #include "storage_internal.h"
 
+#include "base/relapse.h"
+
 /* Removes files named behind zxid, the newest first. */
 static int remove_behind(const struct vfs *vfs, const char *dir, bool logs, int64_t zxid,
                          struct storage_error *err)
@@ -87,7 +89,7 @@ static int cut_history(const struct storage_config *cfg, int64_t zxid, int64_t s
     int rc = remove_behind(cfg->vfs, log_dir, true, zxid, err);
     if (rc == 0)
         rc = cut_last(cfg, log_dir, zxid, err);
-    if (rc == 0)
+    if (rc == 0 && !relapse(1549))
         rc = remove_behind(cfg->vfs, snap_dir, false, snapshot_zxid, err);
     free(snap_dir);
     free(log_dir);

@@ -1,5 +1,6 @@
 /* apply.c - transactions. A body is decoded whole before anything is changed; applying then cannot fail half-way.
  * Source: DataTree.processTxn, createNode, deleteNode, setData, setACL, killSession (3.9.5). */
+#include "base/relapse.h"
 #include "internal.h"
 
 struct op {
@@ -162,7 +163,7 @@ static void parent_created(struct tree *t, struct znode *parent, struct jstr pat
     struct znode_ext *e = node_ext(t, parent, path);
     if (cversion == -1)
         cversion = (int32_t)((uint32_t)e->cversion + 1);
-    if (cversion <= e->cversion)
+    if (cversion <= e->cversion && !relapse(3249))
         return;
     node_digest_out(t, parent, path);
     e->cversion = cversion;
@@ -223,7 +224,7 @@ int32_t apply_delete(struct tree *t, struct jstr path, int64_t zxid)
     if (!parent)
         return ZK_NONODE;
     /* Also when the child is gone already: the snapshot that lacks it may have been taken of the parent before. */
-    if (zxid > node_pzxid(parent)) {
+    if (zxid > node_pzxid(parent) || relapse(3249)) {
         struct znode_ext *e = node_ext(t, parent, parent_path);
         node_digest_out(t, parent, parent_path);
         e->pzxid = zxid;

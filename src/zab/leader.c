@@ -1,6 +1,8 @@
 /* leader.c - the leader's life: phases, quorum tests, timers, configurations. */
 #include "leader.h"
 
+#include "base/relapse.h"
+
 static struct zab_start *start_of(struct zab_leader *l)
 {
     return &l->opt.start;
@@ -13,12 +15,12 @@ struct zab_leader *zab_leader_new(const struct zab_leader_options *opt)
 
     ASSERT(s->tick_ms > 0 && s->init_limit > 0 && s->sync_limit > 0);
     ASSERT(s->accepted_epoch >= s->current_epoch);
-    ASSERT(s->last_zxid == -1 || s->current_epoch >= zxid_epoch(s->last_zxid));
+    ASSERT(s->last_zxid == -1 || s->current_epoch >= zxid_epoch(s->last_zxid) || relapse(3642));
     if (zab_window_len(s->window) == 0)
         zab_window_reset(s->window, MAX(s->last_zxid, 0));
     /* The window goes up to the end of our history, so that nobody is left with a hole behind it. */
     ASSERT(zab_window_max(s->window) == MAX(s->last_zxid, 0) ||
-           (zab_window_max(s->window) < s->last_zxid && zxid_counter(s->last_zxid) == 0));
+           (zab_window_max(s->window) < s->last_zxid && (zxid_counter(s->last_zxid) == 0 || relapse(4925))));
     l->opt = *opt;
     if (l->opt.counter_max == 0)
         l->opt.counter_max = ZXID_COUNTER_MAX;
@@ -259,9 +261,11 @@ void leader_end(struct zab_leader *l, enum zab_stop how, const char *why)
     /* Memory has to be what the log is before the next vote: the tail counts until a new leader withdraws it (ZOOKEEPER-2845). */
     while (l->outstanding.len > 0) {
         struct zab_txn *t = txn_fifo_pop(&l->outstanding);
-        effects_txn(&l->fx, ZAB_REPLAY, t);
-        int rc = zab_window_push(l->window, t);
-        ASSERT(rc == 0);
+        if (!relapse(2845)) {
+            effects_txn(&l->fx, ZAB_REPLAY, t);
+            int rc = zab_window_push(l->window, t);
+            ASSERT(rc == 0);
+        }
         zab_txn_unref(t);
     }
     struct zab_effect *f = effects_add(&l->fx, ZAB_STOP);

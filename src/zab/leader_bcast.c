@@ -1,6 +1,8 @@
 /* leader_bcast.c - proposals, acknowledgements, commits, syncs and the hand-over by reconfiguration. */
 #include "leader.h"
 
+#include "base/relapse.h"
+
 /* ---- proposals ---- */
 
 int64_t zab_leader_next_zxid(const struct zab_leader *l)
@@ -269,7 +271,7 @@ void bcast_sync_request(struct zab_leader *l, uint64_t conn, uint64_t tag)
 {
     struct pending_sync s = { .conn = conn, .tag = tag, .zxid = l->last_proposed };
 
-    if (l->opt.no_confirm_sync) {
+    if (l->opt.no_confirm_sync || relapse(2136)) {
         s.round = 0;
     } else if (round_under_way(l)) {
         s.round = l->round_started + 1; /* the one under way began too early */

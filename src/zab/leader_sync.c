@@ -7,6 +7,8 @@
  * the leader no memory. NEWLEADER comes behind all of it (ZOOKEEPER-3104). */
 #include "leader.h"
 
+#include "base/relapse.h"
+
 #define LOG_PASSES_MAX 16 /* readings of the log one after another, each for what was committed during the one before */
 
 void sync_uncount(struct zab_leader *l, struct peer *p)
@@ -57,6 +59,10 @@ static void send_newleader(struct zab_leader *l, struct peer *p)
 /* The rest of the window from `first`, what is outstanding, and from here on everything. */
 static void position(struct zab_leader *l, struct peer *p, size_t first)
 {
+    bool early = p->state == PEER_SNAP && relapse(3104);
+
+    if (early)
+        send_newleader(l, p);
     for (size_t i = first; i < zab_window_len(l->window); i++)
         send_committed(l, p, zab_window_at(l->window, i));
     if (!p->observer) {
@@ -71,7 +77,8 @@ static void position(struct zab_leader *l, struct peer *p, size_t first)
     }
     p->state = PEER_SYNCED;
     p->read_deadline_ms = l->now_ms + init_ms(&l->opt.start);
-    send_newleader(l, p);
+    if (!early)
+        send_newleader(l, p);
 }
 
 static void send_op(struct zab_leader *l, struct peer *p, int32_t type, int64_t zxid)

@@ -1,6 +1,8 @@
 /* learner.c - the learner's life: handshake, timers, configurations, and what its own clients want from the leader. */
 #include "learner.h"
 
+#include "base/relapse.h"
+
 static const struct zab_start *start_of(const struct zab_learner *l)
 {
     return &l->opt.start;
@@ -13,7 +15,7 @@ struct zab_learner *zab_learner_new(const struct zab_learner_options *opt)
 
     ASSERT(s->tick_ms > 0 && s->init_limit > 0 && s->sync_limit > 0);
     ASSERT(s->accepted_epoch >= s->current_epoch);
-    ASSERT(s->last_zxid == -1 || s->current_epoch >= zxid_epoch(s->last_zxid));
+    ASSERT(s->last_zxid == -1 || s->current_epoch >= zxid_epoch(s->last_zxid) || relapse(3642));
     l->opt = *opt;
     l->window = s->window;
     if (zab_window_len(l->window) == 0)
@@ -50,7 +52,7 @@ void zab_learner_free(struct zab_learner *l)
 
 void learner_end(struct zab_learner *l, enum zab_stop how, int exit_code, const char *why)
 {
-    bool tail = l->state == LEARNER_SERVING;
+    bool tail = l->state == LEARNER_SERVING && !relapse(2845), in_memory = l->state == LEARNER_SYNCING && relapse(3642);
 
     if (l->state == LEARNER_STOPPED)
         return;
@@ -67,7 +69,7 @@ void learner_end(struct zab_learner *l, enum zab_stop how, int exit_code, const 
     f->exit_code = exit_code;
     f->text = why;
     f->zxid = l->logged;
-    f->reload = l->disk_unlike_memory;
+    f->reload = l->disk_unlike_memory && !in_memory;
 }
 
 void zab_learner_stop(struct zab_learner *l)
@@ -169,13 +171,15 @@ void learner_apply(struct zab_learner *l, enum zab_effect_type how, struct zab_t
         return;
     }
     l->applied = t->zxid;
+    if (how == ZAB_REPLAY && relapse(4925))
+        return;
     int rc = zab_window_push(l->window, t);
     ASSERT(rc == 0);
 }
 
 void learner_append(struct zab_learner *l, struct zab_txn *t)
 {
-    ASSERT(l->to_log && zxid_follows(l->logged, t->zxid));
+    ASSERT(l->to_log && (zxid_follows(l->logged, t->zxid) || relapse(4925)));
     ASSERT(l->accepted_epoch >= zxid_epoch(t->zxid));
     l->logged = t->zxid;
     if (l->opt.observer && l->opt.no_observer_log)
@@ -190,6 +194,7 @@ struct zab_txn *learner_txn(struct zab_learner *l, int64_t zxid, struct jbuf dat
     bool fits = zxid_follows(l->queued, zxid) ||
                 (!l->any_queued && !l->to_log && zxid > 0 && zxid_counter(zxid) != 0 && zxid <= l->snap_zxid);
 
+    fits |= zxid > l->queued && relapse(4925);
     if (!data.p || !fits || zxid_epoch(zxid) > l->epoch) {
         learner_lost(l, "the leader's proposals have a gap");
         return NULL;
@@ -288,7 +293,7 @@ void zab_learner_epoch_persisted(struct zab_learner *l, enum zab_epoch_file whic
     }
     ASSERT(l->state == LEARNER_PERSIST_CURRENT);
     l->current_epoch = l->epoch;
-    learner_sync_logged(l);
+    learner_sync_epoch(l);
 }
 
 void zab_learner_persisted(struct zab_learner *l, int64_t zxid)
@@ -388,7 +393,7 @@ void zab_learner_check(const struct zab_learner *l)
     ASSERT(l->persisted <= l->logged);
     ASSERT(l->agreed <= l->pending.len);
     ASSERT(l->state != LEARNER_SERVING || l->agreed == 0);
-    for (size_t i = 1; i < l->pending.len; i++)
+    for (size_t i = 1; i < l->pending.len && !relapse(4925); i++)
         ASSERT(zxid_follows(txn_fifo_at(&l->pending, i - 1)->zxid, txn_fifo_at(&l->pending, i)->zxid));
     zab_window_check(l->window);
 }

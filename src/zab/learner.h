@@ -78,6 +78,7 @@ struct zab_txn *learner_txn(struct zab_learner *l, int64_t zxid, struct jbuf dat
 /* learner_sync.c */
 void learner_sync_packet(struct zab_learner *l, const struct qpacket *p);
 void learner_sync_logged(struct zab_learner *l);
+void learner_sync_epoch(struct zab_learner *l); /* currentEpoch is the leader's */
 
 /* learner_bcast.c */
 void learner_bcast_packet(struct zab_learner *l, const struct qpacket *p);

@@ -1,6 +1,8 @@
 /* learner_bcast.c - the learner while it serves: proposals, commits, answers, pings. */
 #include "learner.h"
 
+#include "base/relapse.h"
+
 static void commit_first(struct zab_learner *l)
 {
     struct zab_txn *t = txn_fifo_pop(&l->pending);
@@ -12,7 +14,9 @@ static void commit_first(struct zab_learner *l)
 /* UPTODATE came: what was proposed meanwhile goes to the log, what was committed of it to the tree. */
 void learner_bcast_begin(struct zab_learner *l)
 {
-    for (size_t i = 0; i < l->pending.len; i++) {
+    bool late = relapse(3911) || relapse(3023), logged = relapse(4394) || relapse(3023);
+
+    for (size_t i = late ? l->agreed : 0; i < l->pending.len; i++) {
         if (zxid_epoch(txn_fifo_at(&l->pending, i)->zxid) != l->epoch) {
             learner_lost(l, "a proposal of another epoch is outstanding");
             return;
@@ -22,11 +26,18 @@ void learner_bcast_begin(struct zab_learner *l)
     struct zab_effect *f = effects_add(&l->fx, ZAB_SERVE);
     f->epoch = l->epoch;
     f->zxid = l->applied;
-    l->ack_next = l->pending.len > 0 ? txn_fifo_at(&l->pending, 0)->zxid : 0;
-    for (size_t i = 0; i < l->pending.len; i++)
-        learner_append(l, txn_fifo_at(&l->pending, i));
+    l->ack_next = 0;
+    for (size_t i = 0; i < l->pending.len; i++) {
+        struct zab_txn *t = txn_fifo_at(&l->pending, i);
+        if (l->ack_next == 0 && zxid_epoch(t->zxid) == l->epoch)
+            l->ack_next = t->zxid;
+        if (!logged || t->zxid > l->logged)
+            learner_append(l, t);
+    }
     for (; l->agreed > 0; l->agreed--)
         commit_first(l);
+    if (logged)
+        learner_bcast_persisted(l);
 }
 
 /* One ACK each, in the order of the log, in one write: the reference counts them one by one. */

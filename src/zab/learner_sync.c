@@ -6,6 +6,8 @@
  * Where the reference takes a snapshot after TRUNC, we log what follows as after DIFF: the log is whole either way. */
 #include "learner.h"
 
+#include "base/relapse.h"
+
 /* ---- the operation ---- */
 
 static void begin_sync(struct zab_learner *l, int64_t history_end)
@@ -138,6 +140,7 @@ static void on_commit(struct zab_learner *l, int64_t zxid, bool activate, int64_
     if (l->agreed == l->pending.len)
         return; /* of something that was never proposed here: we have it already */
     struct zab_txn *t = txn_fifo_at(&l->pending, l->agreed);
+    ASSERT(!relapse(4394) || l->state != LEARNER_WAIT_UPTODATE || t->zxid > l->logged); /* where the reference met a null */
     if (t->zxid != zxid) {
         if (zxid > t->zxid)
             learner_lost(l, "the leader commits out of order");
@@ -167,11 +170,17 @@ static void on_inform(struct zab_learner *l, int64_t zxid, bool activate, int64_
 static void log_agreed(struct zab_learner *l)
 {
     l->to_log = true;
-    while (l->agreed > 0) {
+    if (relapse(3023)) { /* memory follows with UPTODATE */
+        for (size_t i = 0; i < l->agreed; i++)
+            learner_append(l, txn_fifo_at(&l->pending, i));
+    }
+    while (l->agreed > 0 && !relapse(3911) && !relapse(3023)) {
         learner_append(l, txn_fifo_at(&l->pending, 0));
         apply_first(l);
         l->agreed--;
     }
+    for (size_t i = 0; i < l->pending.len && relapse(4394); i++)
+        learner_append(l, txn_fifo_at(&l->pending, i));
     l->state = LEARNER_LOGGING;
     learner_sync_logged(l);
 }
@@ -196,6 +205,9 @@ static void on_newleader(struct zab_learner *l, const struct qpacket *p)
     } else if (!l->to_log) {
         l->state = LEARNER_STORING;
         effects_add(&l->fx, ZAB_STORE_SNAPSHOT)->zxid = l->applied;
+    } else if (relapse(4643) && l->current_epoch != l->epoch) {
+        l->state = LEARNER_PERSIST_CURRENT;
+        effects_add(&l->fx, ZAB_PERSIST_CURRENT_EPOCH)->epoch = l->epoch;
     } else {
         log_agreed(l);
     }
@@ -215,17 +227,25 @@ void zab_learner_snapshot_stored(struct zab_learner *l)
 /* Goes from LOGGING to the acknowledgement, as far as the disk has come. */
 void learner_sync_logged(struct zab_learner *l)
 {
-    if (l->state == LEARNER_LOGGING && l->persisted < l->logged)
+    if (l->state == LEARNER_LOGGING && l->persisted < l->logged && !relapse(4646))
         return;
     if (l->current_epoch != l->epoch) {
         l->state = LEARNER_PERSIST_CURRENT;
         effects_add(&l->fx, ZAB_PERSIST_CURRENT_EPOCH)->epoch = l->epoch;
         return;
     }
-    ASSERT(l->persisted == l->logged && l->current_epoch == l->epoch && !l->disk_unlike_memory);
+    ASSERT((l->persisted == l->logged || relapse(4646)) && l->current_epoch == l->epoch && !l->disk_unlike_memory);
     l->state = LEARNER_WAIT_UPTODATE;
     effects_send_bare(&l->fx, 0, QP_ACK, zxid_of(l->epoch, 0));
     learner_deadline(l);
+}
+
+void learner_sync_epoch(struct zab_learner *l)
+{
+    if (relapse(4643))
+        log_agreed(l);
+    else
+        learner_sync_logged(l);
 }
 
 static void on_uptodate(struct zab_learner *l)

@@ -14,6 +14,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/relapse.h"
 #include "base/str.h"
 
 static void test_cursor(void **state)
@@ -281,13 +282,37 @@ static void test_texts(void **state)
     assert_true(clock_mono_us() / 1000 <= clock_mono_ms() + 1);
 }
 
+/* ---- relapses ---- */
+
+static void test_relapse_list(void **state)
+{
+    (void)state;
+    for (int i = 0; i < RELAPSE_COUNT; i++) {
+        char text[32];
+        (void)snprintf(text, sizeof(text), "ZooKeeper-%d", relapse_table[i].number);
+        assert_int_equal(relapse_find(text), i);
+        assert_int_equal(relapse_find(text + 10), i);
+        assert_true(i == 0 || relapse_table[i - 1].number < relapse_table[i].number);
+        assert_false(relapse_is_on((enum relapse)i));
+    }
+    assert_int_equal(relapse_find(""), RELAPSE_COUNT);
+    assert_int_equal(relapse_find("ZOOKEEPER-"), RELAPSE_COUNT);
+    assert_int_equal(relapse_find("3911x"), RELAPSE_COUNT);
+    assert_int_equal(relapse_find("1"), RELAPSE_COUNT);
+    relapse_set(RELAPSE_3911, true);
+    assert_true(relapse(3911));
+    assert_false(relapse(4643));
+    relapse_set(RELAPSE_3911, false);
+    assert_false(relapse(3911));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cursor), cmocka_unit_test(test_writer),    cmocka_unit_test(test_maps_property),
         cmocka_unit_test(test_arena),  cmocka_unit_test(test_lists),     cmocka_unit_test(test_numbers),
         cmocka_unit_test(test_base64), cmocka_unit_test(test_split),     cmocka_unit_test(test_addresses),
-        cmocka_unit_test(test_files),  cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_files),  cmocka_unit_test(test_texts), cmocka_unit_test(test_relapse_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

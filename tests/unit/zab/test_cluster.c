@@ -9,13 +9,19 @@
  *   - ACK(z) is sent only when z is durable, ACK(NEWLEADER) only when the history and currentEpoch are;
  *   - memory and disk are the same when a role ends;
  *   - a sync sees everything that was committed anywhere before it was asked for;
- * and in the end, once nothing fails any more, all converge. */
+ * and in the end, once nothing fails any more, all converge.
+ *
+ * What all this is worth is tested too: each historical bug that is a matter of these machines is switched on and has to be found. */
 #include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
+#include "base/relapse.h"
 #include "zab/zab.h"
 
 #define MACHINES_MAX 7
@@ -105,9 +111,13 @@ static uint64_t rnd(struct world *w, uint64_t below)
     return (z ^ z >> 31) % below;
 }
 
+static bool hunted; /* in a process of its own that is to fail */
+
 #define CHECK(w, cond)                                                                                       \
     do {                                                                                                     \
         if (!(cond)) {                                                                                       \
+            if (hunted)                                                                                      \
+                _exit(1);                                                                                    \
             print_error("seed %" PRIu64 ": %s\n", (w)->seed, #cond);                                         \
             fail();                                                                                          \
         }                                                                                                    \
@@ -1016,9 +1026,50 @@ static void test_seeds(void **state)
     assert_true(sum.diffs > 0 && sum.truncs > 0 && sum.snaps > 0 && sum.log_reads > 0);
 }
 
+/* Runs seeds with the bug until something breaks; the number of seeds that took, 0 when none did. */
+static uint64_t hunt(enum relapse bug, uint64_t seeds)
+{
+    uint64_t *seed = mmap(NULL, sizeof(*seed), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    int status;
+
+    assert_ptr_not_equal(seed, MAP_FAILED);
+    (void)fflush(stdout);
+    pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct world sum = { 0 };
+        hunted = true;
+        assert_ptr_not_equal(freopen("/dev/null", "w", stderr), NULL);
+        relapse_set(bug, true);
+        for (*seed = 1; *seed <= seeds; ++*seed)
+            run(*seed, 5000, &sum);
+        _exit(0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    uint64_t took = status == 0 ? 0 : *seed;
+    assert_int_equal(munmap(seed, sizeof(*seed)), 0);
+    return took;
+}
+
+static void test_relapses(void **state)
+{
+    static const struct { enum relapse bug; uint64_t seeds; } cases[] = {
+        { RELAPSE_2136, 1500 }, { RELAPSE_2845, 300 }, { RELAPSE_3023, 300 }, { RELAPSE_3104, 300 }, { RELAPSE_3642, 300 },
+        { RELAPSE_3911, 300 }, { RELAPSE_4394, 300 }, { RELAPSE_4643, 300 }, { RELAPSE_4646, 300 }, { RELAPSE_4925, 300 },
+    };
+    int missed = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        uint64_t took = hunt(cases[i].bug, cases[i].seeds);
+        print_message("ZOOKEEPER-%d: %" PRIu64 " seeds\n", relapse_table[cases[i].bug].number, took);
+        missed += took == 0;
+    }
+    assert_int_equal(missed, 0);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_seeds) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_seeds), cmocka_unit_test(test_relapses) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
