@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "base/relapse.h"
 #include "base/str.h"
 #include "peer_internal.h"
 
@@ -220,7 +221,10 @@ static void role_end(struct peer *p)
         lead_end(p);
     else
         learn_end(p);
-    peer_drain_log(p);
+    if (relapse(4712))
+        peer_push_log(p);
+    else
+        peer_drain_log(p);
     if (stop.reload)
         peer_reload(p);
     p->resync = stop.stop == ZAB_STOP_RESYNC;

@@ -100,6 +100,7 @@ void peer_drain_log(struct peer *p); /* everything appended is durable */
 int peer_fill_window(struct peer *p, struct storage_error *err);
 void peer_reload(struct peer *p);
 int peer_truncate(struct peer *p, int64_t zxid);
+void peer_snapshot(struct peer *p); /* of the tree as it is */
 void peer_store_snapshot(struct peer *p, int64_t zxid);
 /* Is reading the log from zxid on cheaper than a snapshot (snapshotSizeFactor)? */
 bool peer_log_affordable(const struct peer *p, int64_t zxid);

@@ -2,6 +2,7 @@
  * takes it, the log is read in slices while little waits for the learner. */
 #include "base/addr.h"
 #include "base/log.h"
+#include "base/relapse.h"
 #include "peer_internal.h"
 
 void lead_begin(struct peer *p)
@@ -15,6 +16,8 @@ void lead_begin(struct peer *p)
         .max_diff_syncs = (uint32_t)cfg->max_diff_syncs,
     };
 
+    if (relapse(1549)) /* as the reference does, with the uncommitted tail in it */
+        peer_snapshot(p);
     p->applied_told = tree_last_zxid(p->tree);
     p->leader = zab_leader_new(&opt);
     if (p->host.net->lead_start(p->net) < 0)
