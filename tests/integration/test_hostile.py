@@ -42,10 +42,10 @@ def rss_kb(server, what="VmRSS"):
 class GoodClient:
     """Writes and reads all the time, and watches what it writes."""
 
-    def __init__(self, server):
+    def __init__(self, server, path="/good"):
         self.zk = KazooClient(server.address, timeout=20)
         self.zk.start(timeout=WAIT_S)
-        self.session, self.path = self.zk.client_id, "/good"
+        self.session, self.path = self.zk.client_id, path
         self.zk.ensure_path(self.path)
         self.done, self.problem, self.slowest, self.rounds = threading.Event(), None, 0.0, 0
         self.thread = threading.Thread(target=self.work, daemon=True)
