@@ -13,6 +13,7 @@ struct core *core_new(const struct core_config *cfg, struct tree *tree, int64_t 
     c->tail = &c->head;
     c->role = CORE_STANDALONE;
     list_init(&c->syncs);
+    list_init(&c->locals);
     list_init(&c->revalidations);
     overlay_init(c);
     sessions_init(c, wall_ms);
@@ -46,15 +47,20 @@ void core_tick(struct core *c, int64_t now_ms, int64_t wall_ms)
 {
     c->now_ms = MAX(c->now_ms, now_ms);
     c->wall_ms = wall_ms;
+    if (c->role != CORE_NONE)
+        sessions_tick(c);
     if (!core_orders(c))
         return;
-    sessions_tick(c);
+    if (c->orphans_due)
+        submit_orphans(c);
     reaper_tick(c);
 }
 
 int64_t core_next_wake(const struct core *c)
 {
-    return core_orders(c) ? MIN(c->sessions.next_expiry_ms, reaper_next_wake(c)) : INT64_MAX;
+    if (core_orders(c))
+        return c->orphans_due ? c->now_ms : MIN(c->sessions.next_expiry_ms, reaper_next_wake(c));
+    return c->role != CORE_NONE && c->sessions.local > 0 ? c->sessions.next_expiry_ms : INT64_MAX;
 }
 
 /* ---- effects ---- */
@@ -69,6 +75,7 @@ struct core_effect *effect_add(struct core *c, enum core_effect_type type, uint6
 void session_ready(struct core *c, uint64_t conn, const struct session *s)
 {
     struct core_effect *e = effect_add(c, CORE_SESSION_READY, conn);
+    e->read_only = c->role == CORE_READONLY;
     if (!s)
         return;
     e->session_id = s->id;

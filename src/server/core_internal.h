@@ -6,7 +6,7 @@
  * pipeline.c  zxids, append -> persisted -> apply        replies.c   what a client is sent
  * reaper.c    containers and TTL nodes                   reads.c     everything that needs no zxid (net threads)
  * roles.c     changing the role, syncs; what a leader    learner.c   requests for the leader, and what comes back
- *             does for learners */
+ *             does for learners                          local.c     sessions of this server alone; the read-only role */
 #ifndef SERVER_CORE_INTERNAL_H
 #define SERVER_CORE_INTERNAL_H
 
@@ -21,6 +21,8 @@ struct session {
     int64_t id;
     int32_t timeout_ms;
     bool closing;       /* a closeSession is under way: later writes fail */
+    bool local;         /* known to this server alone; false from its upgrade on */
+    bool read_only;     /* local, and made in the READONLY role, with which it ends */
     uint64_t conn;      /* 0: none at present */
     uint64_t peer;      /* leader: the learner that its client comes by */
     int64_t expiry_ms;  /* end of the bucket it lies in */
@@ -36,8 +38,9 @@ struct sessions {
     struct list ring[SESSION_RING];
     int64_t interval_ms, next_expiry_ms;
     int64_t next_id;
-    size_t live;
-    struct list touched; /* learner: struct session.bucket */
+    size_t live;         /* global */
+    size_t local;
+    struct list touched; /* learner: struct session.bucket of global ones; local ones lie in the ring */
 };
 
 void sessions_init(struct core *c, int64_t wall_ms);
@@ -50,6 +53,7 @@ struct session *core_session_add(struct core *c, int64_t id, int32_t timeout_ms)
 void sessions_tick(struct core *c);
 /* Forgets what is known of connections and requests (every connection is told to close) and starts from the tree's table. */
 void sessions_restart(struct core *c);
+bool session_is_of(const struct core *c, int64_t session_id); /* does its id begin with our server's? */
 /* The session goes on by this connection of ours. */
 void session_attach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms);
 
@@ -149,6 +153,7 @@ struct prep {
     uint64_t peer;           /* by whom the request came: only the session's owner may */
     struct auth_ids *ids;
     struct arena *a;
+    int32_t no_ephemerals; /* the error for those; 0: allowed */
 };
 /* Decodes one operation; the caller checks r->rc. false: not an operation that can be decoded on its own. */
 bool op_decode(struct rd *r, struct arena *a, int32_t type, struct op *ret);
@@ -156,6 +161,10 @@ bool op_decode(struct rd *r, struct arena *a, int32_t type, struct op *ret);
  * ZK_MARSHALLINGERROR spoils a whole multi; any other error is a result of its step. */
 int32_t prep_op(struct prep *pr, const struct op *op);
 int32_t prep_multi(struct prep *pr, struct rd *r);
+/* The steps of a multi as the reference's decoder rewrites them, into c->steps; false: the whole request is malformed. */
+bool multi_decode(struct core *c, struct rd *r, struct arena *a);
+/* Which steps of a request for the leader came as create2: owned; NULL: none. */
+uint8_t *multi_create2(struct core *c, struct buf body);
 /* Fills p->txn for the request: always a valid txn, if only one that says which error. */
 void prep_request(struct prep *pr, struct buf body);
 void prep_refusal(struct prep *pr, int32_t err); /* the request was refused before it got here */
@@ -167,23 +176,29 @@ void pipeline_append(struct core *c, struct pending *p);
 struct core_effect *effect_add(struct core *c, enum core_effect_type type, uint64_t conn);
 void session_ready(struct core *c, uint64_t conn, const struct session *s); /* s NULL: invalid */
 void submit_close_session(struct core *c, struct session *s);
-void submit_create_session(struct core *c, struct session *s);
+void submit_create_session(struct core *c, struct session *s, uint64_t conn);
 void pipeline_queue(struct core *c, struct pending *p); /* at the end of what is to be applied */
 void pipeline_forget(struct core *c);                   /* all of it */
 void snapshot_when_due(struct core *c, size_t txn_len);
 /* LEADER: are this epoch's zxids used up? */
 bool pipeline_full(const struct core *c);
+/* LEADER: closes the sessions that own ephemerals and are not in the table. Such a tree cannot come from a correct history; removed without a
+ * transaction they would stay at the others. */
+void submit_orphans(struct core *c);
 
 /* ---- own clients' requests that wait for the leader ----
- * LEARNER: all of them. LEADER: syncs only. A sync is answered when it is known that what was committed before it was asked for is applied
+ * LEARNER: all of them. LEADER: syncs, and the closing of a local session. A sync is answered when it is known that what was committed before it was asked for is applied
  * here: because core_synced said so, or because a transaction that was proposed after it is applied. */
 struct request {
     struct list link;      /* struct session.requests, in the order they came */
-    struct list sync_link; /* core.syncs, or alone */
+    struct list sync_link; /* core.syncs, core.locals, or alone */
     int64_t session_id;
     uint64_t conn, tag;    /* tag: sync only, never 0 */
-    int64_t barrier;       /* sync: answered at once when this is applied and it is confirmed */
+    int64_t barrier;       /* sync: answered at once when this is applied and it is confirmed; local: when this is applied */
     bool confirmed;        /* sync: core_synced was called */
+    bool local;            /* the end of a local session: answered here, once everything before it is */
+    int32_t err;           /* what an error of SESSIONEXPIRED (-112) is shown as; 0: as it is */
+    uint8_t *create2;      /* a multi: as struct pending.create2 */
     int32_t xid, op;
     size_t body_len;       /* sync */
     uint8_t body[];
@@ -201,13 +216,26 @@ void syncs_reached(struct core *c);
 struct core_effect *effect_forward(struct core *c, enum core_effect_type type, const struct core_request *q);
 
 /* ---- learner ---- */
-void learner_submit(struct core *c, struct session *s, const struct core_request *q);
-void learner_create_session(struct core *c, struct session *s);
+/* expired_as: struct request.err. */
+void learner_submit(struct core *c, struct session *s, const struct core_request *q, int32_t expired_as);
+/* conn: who is told when it is made; 0: nobody. */
+void learner_create_session(struct core *c, struct session *s, uint64_t conn);
 void learner_revalidate(struct core *c, uint64_t conn, int64_t session_id, int32_t timeout_ms);
 void learner_disconnected(struct core *c, uint64_t conn);
 void learner_forget(struct core *c); /* revalidations under way: their connections are told to close */
 /* Finds which of our requests an applied transaction answers, if any: p->conn and p->op are set then. */
-void learner_match(struct core *c, struct pending *p, const struct tree_result *res);
+void learner_match(struct core *c, struct pending *p, struct tree_result *res);
+
+/* ---- local sessions, the read-only role ---- */
+bool local_sessions_born(const struct core *c); /* is a new session a local one? */
+void local_session_begin(struct core *c, struct session *s); /* s was just added, and is its client's */
+bool local_session_survives(const struct session *s); /* a change of role */
+void local_session_expire(struct core *c, struct session *s);
+/* Looks at a local session's request before anybody else. True: dealt with. Else the session may be global now, and *ret_refused is not 0
+ * when ephemerals are to be refused with it. */
+bool local_submit(struct core *c, struct session *s, const struct core_request *q, int32_t *ret_refused);
+void locals_reached(struct core *c); /* something was answered or applied: answers the ends that waited for it */
+void read_only_submit(struct core *c, struct session *s, const struct core_request *q);
 
 /* ---- replies ---- */
 /* Appends the reply frame of an applied write. data: of the node after a reconfig. */
@@ -238,6 +266,8 @@ struct core {
     uint64_t last_tag;
     struct u64map syncs_by_tag; /* struct request */
     struct list syncs;        /* LEADER: all, in the order they came; LEARNER: the confirmed ones */
+    struct list locals;       /* struct request.local */
+    bool orphans_due;         /* LEADER: submit_orphans */
     struct list revalidations; /* learner.c */
     int64_t reconfig_zxid;    /* LEADER: of the last reconfig that was proposed */
 

@@ -17,25 +17,28 @@ struct revalidation {
 
 /* ---- asking ---- */
 
-void learner_submit(struct core *c, struct session *s, const struct core_request *q)
+void learner_submit(struct core *c, struct session *s, const struct core_request *q, int32_t expired_as)
 {
     if (q->op == ZK_OP_SYNC) {
         sync_submit(c, s, q);
         return;
     }
-    (void)core_request_add(c, s, q->conn, q->xid, q->op, buf_of(NULL, 0));
+    struct request *r = core_request_add(c, s, q->conn, q->xid, q->op, buf_of(NULL, 0));
+    r->err = expired_as;
+    if (q->op == ZK_OP_MULTI)
+        r->create2 = multi_create2(c, q->body);
     (void)effect_forward(c, CORE_FORWARD, q);
 }
 
 /* The id is ours to choose, since it begins with our own. */
-void learner_create_session(struct core *c, struct session *s)
+void learner_create_session(struct core *c, struct session *s, uint64_t conn)
 {
     uint8_t timeout[4];
     for (int i = 0; i < 4; i++)
         timeout[i] = (uint8_t)((uint32_t)s->timeout_ms >> (24 - 8 * i));
-    struct core_request q = { .conn = s->conn, .session_id = s->id, .op = ZK_OP_CREATE_SESSION,
+    struct core_request q = { .conn = conn, .session_id = s->id, .op = ZK_OP_CREATE_SESSION,
                               .body = buf_of(timeout, sizeof(timeout)) };
-    learner_submit(c, s, &q);
+    learner_submit(c, s, &q, 0);
 }
 
 void learner_revalidate(struct core *c, uint64_t conn, int64_t session_id, int32_t timeout_ms)
@@ -157,23 +160,30 @@ static struct request *oldest_write(const struct session *s)
     LIST_EACH(it, &s->requests)
     {
         struct request *r = CONTAINER_OF(it, struct request, link);
-        if (r->tag == 0)
+        if (r->tag == 0 && !r->local)
             return r;
     }
     return NULL;
 }
 
 /* An applied transaction that answers a request proves the syncs which were sent ahead of it: the leader had them before. */
-static void take_request(struct core *c, struct session *s, struct request *r, struct pending *p)
+static void take_request(struct core *c, struct session *s, struct request *r, struct pending *p, struct tree_result *res)
 {
     while (s->requests.next != &r->link)
         sync_answer(c, CONTAINER_OF(s->requests.next, struct request, link));
     p->conn = r->conn;
     p->op = r->op;
+    p->create2 = r->create2;
+    r->create2 = NULL;
+    for (int32_t i = 0; r->err != 0 && i < res->sub_count; i++)
+        if (res->sub[i].err == ZK_SESSIONEXPIRED)
+            res->sub[i].err = r->err;
+    if (r->err != 0 && p->err == ZK_SESSIONEXPIRED)
+        p->err = r->err;
     core_request_free(c, r);
 }
 
-void learner_match(struct core *c, struct pending *p, const struct tree_result *res)
+void learner_match(struct core *c, struct pending *p, struct tree_result *res)
 {
     struct session *s = core_session_find(c, p->session_id);
     if (p->txn_type != ZK_OP_MULTI)
@@ -182,5 +192,5 @@ void learner_match(struct core *c, struct pending *p, const struct tree_result *
         s = core_session_add(c, p->session_id, tree_session_timeout(c->tree, p->session_id));
     struct request *r = s ? oldest_write(s) : NULL;
     if (r && r->xid == p->xid && (r->op == p->txn_type || p->txn_type == ZK_OP_ERROR))
-        take_request(c, s, r, p);
+        take_request(c, s, r, p, res);
 }

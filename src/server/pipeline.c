@@ -152,8 +152,15 @@ void core_submit(struct core *c, const struct core_request *req)
     if (c->role != CORE_STANDALONE && (s->conn != req->conn || c->role == CORE_NONE || pipeline_full(c)))
         return; /* Of a connection that was told to go. What it sent before may be lost, so what it sent behind must be. */
     core_session_touch(c, s);
+    if (c->role == CORE_READONLY) {
+        read_only_submit(c, s, req);
+        return;
+    }
+    int32_t no_ephemerals = 0;
+    if (s->local && (local_submit(c, s, req, &no_ephemerals) || pipeline_full(c)))
+        return;
     if (c->role == CORE_LEARNER) {
-        learner_submit(c, s, req);
+        learner_submit(c, s, req, no_ephemerals);
         return;
     }
     if (req->op == ZK_OP_SYNC) {
@@ -161,7 +168,7 @@ void core_submit(struct core *c, const struct core_request *req)
         return;
     }
     struct pending *p = pipeline_begin(c, req->session_id, req->xid, req->op, req->conn, req->body.n);
-    struct prep pr = { .c = c, .p = p, .session = s, .ids = req->ids, .a = &c->prep_arena };
+    struct prep pr = { .c = c, .p = p, .session = s, .ids = req->ids, .a = &c->prep_arena, .no_ephemerals = no_ephemerals };
     arena_reset(&c->prep_arena);
     prep_request(&pr, req->body);
     pipeline_append(c, p);
@@ -178,14 +185,41 @@ static void submit_internal(struct core *c, struct session *s, int32_t op, uint6
     pipeline_append(c, p);
 }
 
-void submit_create_session(struct core *c, struct session *s)
+void submit_create_session(struct core *c, struct session *s, uint64_t conn)
 {
-    submit_internal(c, s, ZK_OP_CREATE_SESSION, s->conn);
+    submit_internal(c, s, ZK_OP_CREATE_SESSION, conn);
 }
 
 void submit_close_session(struct core *c, struct session *s)
 {
     submit_internal(c, s, ZK_OP_CLOSE_SESSION, 0);
+}
+
+struct orphans {
+    struct core *c;
+    struct VEC(int64_t) ids;
+};
+
+static void orphan_found(void *data, int64_t session, size_t count)
+{
+    struct orphans *o = data;
+    if (!tree_session_known(o->c->tree, session))
+        VEC_PUSH(&o->ids, session);
+}
+
+void submit_orphans(struct core *c)
+{
+    struct orphans o = { .c = c };
+    c->orphans_due = false;
+    tree_each_ephemeral_owner(c->tree, orphan_found, &o);
+    for (size_t i = 0; i < o.ids.len && !pipeline_full(c); i++) {
+        struct pending *p = pipeline_begin(c, o.ids.items[i], 0, ZK_OP_CLOSE_SESSION, 0, 16);
+        struct prep pr = { .c = c, .p = p, .session = core_session_find(c, o.ids.items[i]), .a = &c->prep_arena };
+        arena_reset(&c->prep_arena);
+        prep_request(&pr, buf_of("", 0));
+        pipeline_append(c, p);
+    }
+    VEC_FREE(&o.ids);
 }
 
 /* ---- commit and apply ---- */
@@ -290,6 +324,8 @@ static void apply_one(struct core *c, struct pending *p)
     conclude(c, p, &res);
     if (!list_empty(&c->syncs))
         syncs_reached(c);
+    if (!list_empty(&c->locals))
+        locals_reached(c);
 }
 
 void core_apply(struct core *c, uint32_t max_txns)

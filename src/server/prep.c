@@ -49,14 +49,33 @@ bool op_decode(struct rd *r, struct arena *a, int32_t type, struct op *op)
 
 /* ---- the checks ---- */
 
+/* A learner's local session, for all that is known here: whatever is not ours to know. */
+static bool may_be_local(const struct prep *pr)
+{
+    return pr->c->cfg.local_sessions && !pr->session && pr->peer != PEER_OWN && !session_is_of(pr->c, pr->p->session_id);
+}
+
 static int32_t check_session(const struct prep *pr)
 {
     struct session *s = pr->session;
+    if (may_be_local(pr))
+        return ZK_OK;
     if (!s || s->closing)
         return ZK_SESSIONEXPIRED;
     if (s->peer == PEER_UNKNOWN)
         s->peer = pr->peer;
     return s->peer == pr->peer ? ZK_OK : ZK_SESSIONMOVED;
+}
+
+/* What is to own an ephemeral must be known to all. */
+static int32_t check_creator(const struct prep *pr, const struct op *op)
+{
+    bool plain = op->type == ZK_OP_CREATE || op->type == ZK_OP_CREATE2;
+    if (!plain || !zk_flag_is_ephemeral(op->flags))
+        return check_session(pr);
+    if (pr->no_ephemerals)
+        return pr->no_ephemerals;
+    return pr->session && !pr->session->local ? check_session(pr) : ZK_SESSIONEXPIRED;
 }
 
 static int32_t check_acl(const struct prep *pr, const struct view *v, int32_t perm)
@@ -236,7 +255,7 @@ static int32_t prep_create(struct prep *pr, const struct op *op)
     int32_t err;
     struct jacls acl;
     struct view parent, node;
-    if ((err = check_create_mode(pr, op)) || (err = check_session(pr)) || (err = check_path_roughly(op->path)) ||
+    if ((err = check_create_mode(pr, op)) || (err = check_creator(pr, op)) || (err = check_path_roughly(op->path)) ||
         (err = acl_fixup(op->acl, pr->ids, pr->a, &acl)))
         return err;
     if (!view_find(pr->c, path_parent(op->path), &parent))

@@ -31,23 +31,39 @@ static bool step_rewrite(struct op *op)
     return false;
 }
 
-/* Reads all steps into c->steps; false: the whole request is malformed. */
-static bool multi_decode(struct prep *pr, struct rd *r)
+bool multi_decode(struct core *c, struct rd *r, struct arena *a)
 {
-    struct core *c = pr->c;
     c->steps.len = 0;
     for (;;) {
         struct multi_header mh;
-        multi_header_read(r, pr->a, &mh);
+        multi_header_read(r, a, &mh);
         if (r->rc != 0)
             return false;
         if (mh.done)
             return true;
         struct op op;
-        if (!op_decode(r, pr->a, mh.type, &op) || r->rc != 0 || !op.path.p || !step_rewrite(&op))
+        if (!op_decode(r, a, mh.type, &op) || r->rc != 0 || !op.path.p || !step_rewrite(&op))
             return false;
         VEC_PUSH(&c->steps, op);
     }
+}
+
+/* The leader may log them as creates, as we do. */
+uint8_t *multi_create2(struct core *c, struct buf body)
+{
+    struct rd r = rd_init(body.p ? body.p : (const uint8_t *)"", body.n);
+    uint8_t *flags = NULL;
+    arena_reset(&c->prep_arena);
+    if (!multi_decode(c, &r, &c->prep_arena))
+        return NULL;
+    for (size_t i = 0; i < c->steps.len; i++) {
+        if (c->steps.items[i].type != ZK_OP_CREATE2)
+            continue;
+        if (!flags)
+            flags = x_calloc(c->steps.len, 1);
+        flags[i] = 1;
+    }
+    return flags;
 }
 
 /* A step's type in the log. create2 is logged as create, which has the same body: 3.8.0 and 3.8.1 do not know create2 inside of a multi and
@@ -87,7 +103,7 @@ static int32_t multi_fail(struct prep *pr, size_t at, size_t failed, int32_t err
 int32_t prep_multi(struct prep *pr, struct rd *r)
 {
     struct wr *w = &pr->p->txn;
-    if (!multi_decode(pr, r))
+    if (!multi_decode(pr->c, r, pr->a))
         return ZK_MARSHALLINGERROR;
     wr_i32(w, (int32_t)pr->c->steps.len);
     for (size_t i = 0; i < pr->c->steps.len; i++) {

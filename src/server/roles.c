@@ -31,6 +31,7 @@ void core_become(struct core *c, enum core_role role, int64_t epoch, int64_t now
     }
     c->last_proposed = c->committed = tree_last_zxid(c->tree);
     c->reconfig_zxid = 0;
+    c->orphans_due = role == CORE_LEADER;
     overlay_restart(c); /* before the sessions, on whose lists its changes are */
     pipeline_forget(c);
     learner_forget(c);
@@ -72,7 +73,7 @@ static int32_t remote_create(struct core *c, const struct core_remote_request *q
         return ZK_MARSHALLINGERROR;
     if (tree_owner_kind(c->tree, q->session_id, NULL) != ZNODE_EPHEMERAL)
         return ZK_BADARGUMENTS;
-    if (s && s->closing)
+    if (s && (s->closing || s->local))
         return ZK_SESSIONEXPIRED;
     if (!s)
         s = core_session_add(c, q->session_id, timeout_ms);
@@ -119,7 +120,7 @@ bool core_revalidate(struct core *c, uint64_t peer, int64_t session_id, int32_t 
     ASSERT(c->role == CORE_LEADER);
     ASSERT(peer != PEER_OWN && peer != PEER_UNKNOWN);
     struct session *s = core_session_find(c, session_id);
-    if (!s || s->closing)
+    if (!s || s->closing || s->local) /* a local session stays where it is */
         return false;
     if (s->conn != 0)
         effect_add(c, CORE_CLOSE_CONN, s->conn);
@@ -155,6 +156,7 @@ void core_request_free(struct core *c, struct request *r)
     if (r->tag != 0)
         (void)u64map_del(&c->syncs_by_tag, r->tag);
     c->requests--;
+    free(r->create2);
     free(r);
 }
 
@@ -263,4 +265,5 @@ void core_synced(struct core *c, uint64_t tag)
         list_push_back(&c->syncs, &r->sync_link);
     }
     syncs_reached(c);
+    locals_reached(c);
 }

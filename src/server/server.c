@@ -227,37 +227,23 @@ static int check_dirs(const struct server_config *cfg, struct storage_error *err
     return 0;
 }
 
-static void no_lock(void *data)
-{
-    (void)data;
-}
-
 static int recover(struct server *s, struct storage_error *err)
 {
     struct storage_recovered r = { 0 };
     int64_t start = clock_mono_us();
+
+    s->storage.keep_orphans = s->cfg->members; /* an ensemble's trees change by transactions only */
     int rc = storage_recover(&s->storage, recovery_progress, NULL, &r, err);
 
     if (rc < 0)
         return rc;
     s->tree = r.tree;
     int64_t took = clock_mono_us() - start;
-    size_t orphans = s->cfg->members ? 0 : tree_kill_orphans(s->tree); /* an ensemble's trees change by transactions only */
     stats_record(&s->core_stats, SUM_DB_INIT_TIME, (uint64_t)took);
     stats_record(&s->core_stats, SUM_STARTUP_TXNS, r.txns_replayed);
     log_info("server", "recovered zxid 0x%llx in %lld ms: snapshot 0x%llx and %llu transactions",
              (unsigned long long)r.last_zxid, (long long)(took / 1000), (unsigned long long)r.snapshot_zxid,
              (unsigned long long)r.txns_replayed);
-    if (orphans > 0) {
-        /* They were removed without a transaction: a later replay must begin behind that. */
-        struct snapshot_locks none = { no_lock, no_lock, NULL };
-        int64_t zxid, bytes;
-
-        log_warn("server", "removed %zu ephemeral nodes of unknown sessions", orphans);
-        rc = snapshot_write(&s->storage, s->tree, &none, &zxid, &bytes, err);
-        if (rc < 0)
-            return rc;
-    }
     atomic_store(&s->applied_zxid, tree_last_zxid(s->tree));
     atomic_store(&s->logger.persisted, tree_last_zxid(s->tree));
     return txnlog_open(&s->storage, &s->logger.log, err);

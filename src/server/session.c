@@ -71,7 +71,7 @@ static void sessions_begin(struct core *c)
     for (size_t i = 0; i < SESSION_RING; i++)
         list_init(&ss->ring[i]);
     list_init(&ss->touched);
-    ss->live = 0;
+    ss->live = ss->local = 0;
     ss->next_expiry_ms = bucket_end(ss, c->now_ms);
     tree_each_session(c->tree, session_restore, c);
 }
@@ -94,17 +94,41 @@ void sessions_done(struct core *c)
     u64map_free(&c->sessions.by_id, NULL);
 }
 
+/* One that the tree knows by now is global. */
+static void session_keep(struct core *c, struct session *s)
+{
+    list_remove(&s->bucket);
+    if (core_session_find(c, s->id)) {
+        free(s);
+        return;
+    }
+    u64map_set(&c->sessions.by_id, (uint64_t)s->id, s);
+    c->sessions.local++;
+    core_session_touch(c, s);
+}
+
 void sessions_restart(struct core *c)
 {
+    struct list kept;
+    list_init(&kept);
     U64MAP_EACH(slot, &c->sessions.by_id)
     {
-        const struct session *s = slot->value;
+        struct session *s = slot->value;
         if (s->conn != 0)
             effect_add(c, CORE_CLOSE_CONN, s->conn);
+        s->conn = 0;
+        requests_forget(c, s);
+        list_remove(&s->bucket);
+        if (local_session_survives(s))
+            list_push_back(&kept, &s->bucket);
+        else
+            free(s);
     }
-    sessions_done(c);
+    u64map_free(&c->sessions.by_id, NULL);
     c->sessions.by_id = (struct u64map){ 0 };
     sessions_begin(c);
+    LIST_EACH_SAFE(it, &kept)
+    session_keep(c, CONTAINER_OF(it, struct session, bucket));
 }
 
 struct session *core_session_find(const struct core *c, int64_t id)
@@ -116,7 +140,7 @@ void core_session_touch(struct core *c, struct session *s)
 {
     if (s->closing)
         return;
-    if (!core_orders(c)) { /* the leader is told of it */
+    if (!s->local && !core_orders(c)) { /* the leader is told of it */
         if (list_empty(&s->bucket))
             list_push_back(&c->sessions.touched, &s->bucket);
         return;
@@ -134,7 +158,10 @@ void core_session_set_closing(struct core *c, struct session *s)
     if (s->closing)
         return;
     s->closing = true;
-    c->sessions.live--;
+    if (s->local)
+        c->sessions.local--;
+    else
+        c->sessions.live--;
     list_remove(&s->bucket);
 }
 
@@ -155,7 +182,11 @@ void sessions_tick(struct core *c)
         LIST_EACH_SAFE(it, bucket_at(ss, ss->next_expiry_ms))
         {
             struct session *s = CONTAINER_OF(it, struct session, bucket);
-            if (s->expiry_ms <= ss->next_expiry_ms)
+            if (s->expiry_ms > ss->next_expiry_ms)
+                continue;
+            if (s->local)
+                local_session_expire(c, s);
+            else
                 submit_close_session(c, s);
         }
         ss->next_expiry_ms += ss->interval_ms;
@@ -167,6 +198,11 @@ void core_touch(struct core *c, int64_t session_id)
     struct session *s = core_session_find(c, session_id);
     if (s)
         core_session_touch(c, s);
+}
+
+bool session_is_of(const struct core *c, int64_t session_id)
+{
+    return (uint8_t)((uint64_t)session_id >> 56) == (uint8_t)c->cfg.server_id;
 }
 
 /* A fresh id that is neither 0 nor in use: a clock set back must not hand one out twice. */
@@ -194,17 +230,21 @@ static void session_create(struct core *c, uint64_t conn, int32_t timeout_ms)
 {
     struct session *s = core_session_add(c, session_next_id(c), timeout_ms);
     s->conn = conn;
+    if (local_sessions_born(c)) {
+        local_session_begin(c, s);
+        return;
+    }
     core_session_touch(c, s);
     if (c->role == CORE_LEARNER)
-        learner_create_session(c, s);
+        learner_create_session(c, s, conn);
     else
-        submit_create_session(c, s);
+        submit_create_session(c, s, conn);
 }
 
-void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms)
+static void connect_client(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms, bool read_only)
 {
     timeout_ms = session_timeout_clamp(timeout_ms, c->cfg.min_session_ms, c->cfg.max_session_ms);
-    if (c->role == CORE_NONE || pipeline_full(c)) {
+    if (c->role == CORE_NONE || pipeline_full(c) || (c->role == CORE_READONLY && !read_only)) {
         effect_add(c, CORE_CLOSE_CONN, conn); /* before any answer: the client tries another server */
         return;
     }
@@ -216,12 +256,25 @@ void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf 
     session_passwd(session_id, expect);
     struct session *s = core_session_find(c, session_id);
     bool ours = buf_eq(passwd, buf_of(expect, sizeof(expect)));
-    if (ours && c->role == CORE_LEARNER) /* even if it is not known here: we may be behind */
+    bool local = s && s->local;
+    if (ours && !local && c->role == CORE_READONLY && (s || !session_is_of(c, session_id)))
+        effect_add(c, CORE_CLOSE_CONN, conn); /* it may live on behind the quorum: only there can it be told */
+    else if (ours && !local && c->role == CORE_LEARNER) /* even if it is not known here: we may be behind */
         learner_revalidate(c, conn, session_id, timeout_ms);
     else if (ours && s && !s->closing)
         session_attach(c, conn, s, timeout_ms);
     else
         session_ready(c, conn, NULL);
+}
+
+void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms)
+{
+    connect_client(c, conn, session_id, passwd, timeout_ms, false);
+}
+
+void core_connect_read_only(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms)
+{
+    connect_client(c, conn, session_id, passwd, timeout_ms, true);
 }
 
 void core_disconnected(struct core *c, uint64_t conn, int64_t session_id)
@@ -235,6 +288,11 @@ void core_disconnected(struct core *c, uint64_t conn, int64_t session_id)
 size_t core_live_sessions(const struct core *c)
 {
     return c->sessions.live;
+}
+
+size_t core_local_sessions(const struct core *c)
+{
+    return c->sessions.local;
 }
 
 static int by_expiry(const void *a, const void *b)

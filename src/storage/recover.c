@@ -3,7 +3,7 @@
  *   1. the newest snapshot that loads (up to 100 that look valid are tried);
  *   2. the log behind it, from the last file whose name is not behind the snapshot;
  *   3. what a crash left half-written at the end of the log is cut off, anything else that is wrong is refused;
- *   4. quotas and ACLs are settled, ephemerals without a session removed.
+ *   4. quotas and ACLs are settled; ephemerals without a session are removed, unless the server is one of an ensemble: its leader does that.
  *
  * What a crash can leave: files are extended with zeros and written front to back, one batch at a time, each synced before the
  * next. So an unfinished batch is missing bytes: the file ends, or zeros stand there. Bytes that are there and wrong are
@@ -426,7 +426,7 @@ static int settle(struct recovery *r)
 
 int storage_settle_orphans(const struct storage_config *cfg, struct tree *t, struct storage_error *err)
 {
-    size_t orphans = tree_kill_orphans(t);
+    size_t orphans = cfg->keep_orphans ? 0 : tree_kill_orphans(t);
     if (orphans == 0)
         return 0;
     /* They went without a transaction. Unless that is on disk before the next one, a replay would find them again and, where a

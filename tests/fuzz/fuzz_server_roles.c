@@ -179,7 +179,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct core_config cfg = { .tick_ms = 2000, .min_session_ms = 4000, .max_session_ms = 40000, .extended_types = true,
                                .snap_count = 50, .container_check_ms = 1000, .container_max_per_minute = 10000, .max_txn = 4096,
-                               .counter_max = 1000 };
+                               .counter_max = 1000, .local_sessions = size % 2 == 1, .local_upgrade = size % 4 == 1 };
     struct target t = { .now = 1000, .ids = auth_ids_new("127.0.0.1") };
     for (int i = 0; i < CORES; i++) {
         cfg.server_id = i + 1;

@@ -90,7 +90,7 @@ static void propose(struct ensemble *e, const struct core_effect *fx)
 static void keep_got(struct ensemble *e, struct member *m, const struct core_effect *fx)
 {
     struct got g = { .type = fx->type, .conn = fx->conn, .zxid = fx->zxid, .session_id = fx->session_id,
-                     .err = fx->err, .op = fx->op, .timeout_ms = fx->timeout_ms };
+                     .err = fx->err, .op = fx->op, .timeout_ms = fx->timeout_ms, .read_only = fx->read_only };
     memcpy(g.passwd, fx->passwd, sizeof(g.passwd));
     if (fx->type == CORE_REPLY) {
         struct reply_header h;

@@ -22,6 +22,7 @@ struct got { /* an effect, kept */
     uint64_t conn;
     int64_t zxid, session_id;
     int32_t err, op, xid, timeout_ms;
+    bool read_only;   /* SESSION_READY */
     struct buf bytes; /* REPLY: frame */
     struct rd body;   /* REPLY: behind the header */
     uint8_t passwd[ZK_PASSWORD_LEN];

@@ -183,6 +183,8 @@ static size_t history(uint64_t seed)
     last_conn = 0;
     ensemble_init(&e);
     e.cfg.no_digest = e.opt.no_digest = seed % 16 == 0;
+    e.cfg.local_sessions = seed % 3 > 0;
+    e.cfg.local_upgrade = seed % 3 == 1;
     ensemble_start(&e);
     for (int step = 0; step < 2500; step++) {
         uint32_t what = below(1000);

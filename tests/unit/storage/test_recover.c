@@ -494,6 +494,11 @@ static void test_orphans(void **state)
     assert_int_equal(snapshot_write(&cfg, t, NULL, &zxid, &bytes, &err), 0);
     tree_free(t);
     struct storage_recovered r;
+    cfg.keep_orphans = true; /* as one of an ensemble: the leader closes the session by a transaction */
+    assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), 0);
+    assert_non_null(tree_find(r.tree, jstr_of("/ghost")));
+    tree_free(r.tree);
+    cfg.keep_orphans = false;
     assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), 0);
     assert_null(tree_find(r.tree, jstr_of("/ghost")));
     tree_free(r.tree);

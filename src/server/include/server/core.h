@@ -28,11 +28,13 @@ struct core;
  *            core_apply -> CORE_REPLY for the oldest local request with the transaction's session and cxid. Validates nothing, expires
  *            nothing: touches are gathered for the leader.
  * NONE       Looking for a leader, or being brought up to date. Serves nobody: whoever connects is told to go.
- * Where local sessions would be: they would be born in LEARNER and LEADER without a createSession, tracked and expired on the
- * spot, and be upgraded by a createSession ahead of the first ephemeral. Here all sessions are global, as by default in the reference; on a leader a
- * session that it does not know is refused (-112). Where read-only mode would be: a fifth role beside NONE, with local sessions,
- * reads, and NOTREADONLY (-119) for every write. */
-enum core_role { CORE_STANDALONE, CORE_LEADER, CORE_LEARNER, CORE_NONE };
+ * READONLY   As NONE, but who asked for it (core_connect_read_only) is served from the tree as it stands: reads only, every write and sync is
+ *            answered NOTREADONLY (-119). Its sessions are local ones and end with the role.
+ * Local sessions (local.c; core_config.local_sessions): born in LEADER and LEARNER without a transaction, known to this server alone, expired
+ * and closed by it. Their writes are ordered like any other. The first ephemeral makes one global, by a createSession ahead of it, or
+ * is refused (-120). On a leader a session that it does not know is refused (-112), unless it may be a learner's local one. They
+ * survive a change of role, which only takes their connections. */
+enum core_role { CORE_STANDALONE, CORE_LEADER, CORE_LEARNER, CORE_NONE, CORE_READONLY };
 
 struct reconfig_request;
 
@@ -41,6 +43,8 @@ struct core_config {
     int32_t tick_ms;            /* tickTime */
     int32_t min_session_ms, max_session_ms; /* already defaulted */
     bool skip_acl, enforce_quota, extended_types, no_digest;
+    bool local_sessions;        /* localSessionsEnabled; without effect when STANDALONE */
+    bool local_upgrade;         /* localSessionsUpgradingEnabled */
     uint32_t snap_count;        /* snapCount; roll and snapshot after snap_count/2 + random */
     int64_t snap_size_bytes;    /* snapSizeLimitInKb; <= 0 off */
     int64_t container_check_ms; /* znode.container.checkIntervalMs, 60000 */
@@ -82,6 +86,7 @@ struct core_effect {
     struct jids auth;    /* FORWARD, SYNC: the client's identities */
     int64_t session_id;  /* SESSION_READY, FORWARD, SYNC, REVALIDATE */
     int32_t timeout_ms;
+    bool read_only;      /* SESSION_READY: said in the ConnectResponse */
     uint8_t passwd[ZK_PASSWORD_LEN];
 };
 
@@ -93,6 +98,8 @@ void core_free(struct core *c);
 /* A ConnectRequest that passed the shell's checks (frame, zxid). session_id 0: create; else re-attach. Answered by
  * CORE_SESSION_READY; an older connection of the same session gets CORE_CLOSE_CONN. */
 void core_connect(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms);
+/* The same for a client that takes a read-only server too; READONLY tells others to go (CORE_CLOSE_CONN). */
+void core_connect_read_only(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms);
 /* The connection is gone (the session lives on). */
 void core_disconnected(struct core *c, uint64_t conn, int64_t session_id);
 /* Some packet of the session came in (the shell may batch these; each write touches by itself). */
@@ -174,7 +181,8 @@ void core_effects_clear(struct core *c);
 /* ---- looking in (core thread, or under the read lock where said) ---- */
 int64_t core_last_proposed(const struct core *c);  /* LEARNER: received; NONE: the tree's */
 uint64_t core_outstanding(const struct core *c);   /* proposed (LEARNER: received), not applied; and own clients' requests that wait for the leader */
-size_t core_live_sessions(const struct core *c);
+size_t core_live_sessions(const struct core *c);   /* global ones */
+size_t core_local_sessions(const struct core *c);
 /* How often the tree's digest after an apply was not the one written into the transaction. Not 0: a bug of ours. */
 uint64_t core_digest_mismatches(const struct core *c);
 /* For the four-letter word `dump`: sessions by expiry, ascending. */

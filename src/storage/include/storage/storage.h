@@ -23,6 +23,7 @@ struct storage_config {
     bool trust_empty;     /* snapshot.trust.empty */
     const char *compression; /* "", "gz", "snappy" */
     bool no_last_zxid_section; /* serializeLastProcessedZxid.enabled=false */
+    bool keep_orphans;    /* a member of an ensemble: ephemerals without a session stay until a transaction removes them */
     uint32_t max_record;  /* largest txn accepted when reading: jute.maxbuffer plus extra; 0: 64 MiB */
     struct tree_options tree;
 };
