@@ -8,7 +8,7 @@ MANIFESTS ?= examples/shop
 DATA ?= $(BUILD)/run-data
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 
-.PHONY: run test build unit sanitize tsan integration test-kube bench fuzz lint format install clean deps
+.PHONY: run test build unit sanitize tsan integration test-kube chaos bench fuzz lint format install clean deps
 
 run:
 	@scripts/deps run
@@ -41,12 +41,17 @@ tsan:
 integration:
 	@scripts/deps test
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) -Dtests=true
-	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD) && $(PYTEST) tests/integration
+	@meson configure $(BUILD) -Dtests=true && ninja -C $(BUILD) && $(PYTEST) tests/integration tests/chaos
 
 # The whole path with a real kube-apiserver; builds Debian's once (some minutes) into ~/.cache/quoll-kube.
 test-kube: build
 	@scripts/deps kube
 	@$(PYTEST) -s tests/kube
+
+# Servers killed and stopped at random under real clients, then everything is checked: CHAOS_SECONDS each with three and with five servers.
+chaos: build
+	@scripts/deps test
+	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/run.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
 
 bench: build
 	@bench/run

@@ -39,8 +39,8 @@ def connect_request(timeout_ms=10000, session=0, passwd=bytes(16), last_zxid=0):
 class RawClient:
     """One connection. Replies come back as (xid, zxid, err, body)."""
 
-    def __init__(self, port, timeout_s=20, **session):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=timeout_s)
+    def __init__(self, port, timeout_s=20, host="127.0.0.1", **session):
+        self.socket = socket.create_connection((host, port), timeout=timeout_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""
         self.send(connect_request(**session))

@@ -30,6 +30,7 @@ class ZkServer:
     """
 
     READY_TIMEOUT_S = 60
+    host = "127.0.0.1"
 
     def __init__(self, datadir=None, port=None):
         self.own_dir = datadir is None
@@ -45,7 +46,7 @@ class ZkServer:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def start(self, wait=True):
         assert self.process is None, "already running"
@@ -95,7 +96,7 @@ class ZkServer:
         self.process.send_signal(signal.SIGCONT)
 
     def four_letter(self, word, timeout=5):
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as s:
+        with socket.create_connection((self.host, self.port), timeout=timeout) as s:
             s.sendall(word.encode())
             answer = b""
             while True:

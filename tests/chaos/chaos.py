@@ -1,0 +1,191 @@
+"""What every run under faults shares: clients in processes of their own, the trees at the end, the verdict."""
+import json
+import pathlib
+import queue
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
+import linear  # noqa: E402
+import rawzk  # noqa: E402
+import zkjute  # noqa: E402
+from kazoo.client import KazooClient  # noqa: E402
+
+JARS = ":".join(f"/usr/share/java/{n}.jar" for n in ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop"))
+TICK_MS = 500
+PROPS = {"tickTime": TICK_MS, "initLimit": 10, "syncLimit": 4, "maxSessionTimeout": 20000, "snapCount": 3000, "preAllocSize": 1024}
+
+
+class Clients:
+    """Processes of worker.py and of ChaosClient.java, all connected to all servers."""
+
+    def __init__(self, hosts, folder, seed, kazoo=(2, 3), java=3, stayers=3, rate=30.0, java_args=()):
+        self.folder, self.processes, self.stuck = pathlib.Path(folder), [], []
+        prepare(hosts, [f"k{p}{i}" for p in range(kazoo[0]) for i in range(kazoo[1])] + [f"j{i}" for i in range(java)])
+        if java:
+            classes = self.folder / "classes"
+            subprocess.run(["javac", "-proc:none", "-nowarn", "-cp", JARS, "-d", classes, HERE / "ChaosClient.java"], check=True, timeout=300)
+            self.spawn(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.language=en", "-cp", f"{classes}:{JARS}",
+                        "ChaosClient"], hosts, "j", java, seed, [rate, *java_args])
+        for p in range(kazoo[0]):
+            self.spawn(["/usr/bin/python3", HERE / "worker.py", "kazoo"], hosts, f"k{p}", kazoo[1], seed + p, [rate])
+        if stayers:
+            self.spawn(["/usr/bin/python3", HERE / "worker.py", "raw"], hosts, "r", stayers, seed + 100, [])
+        for p, name in self.processes:
+            line = p.stdout.readline()
+            assert line == "running\n", f"clients {name}: {line!r}: {(self.folder / f'{name}.err').read_text()[-2000:]}"
+
+    def spawn(self, command, hosts, name, count, seed, more):
+        args = [*command, hosts, name, count, seed, self.folder / f"{name}.history", *more]
+        with open(self.folder / f"{name}.err", "wb") as err:
+            self.processes.append((subprocess.Popen([str(a) for a in args], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=err,
+                                                    text=True), name))
+
+    def stop(self):
+        """Ends the load; the sessions go on. Returns those that live."""
+        live = []
+        for p, _ in self.processes:
+            p.stdin.write("stop\n")
+            p.stdin.flush()
+        for p, name in self.processes:
+            end = json.loads(p.stdout.readline() or '{"live": [], "stuck": ["the process"]}')
+            live += end["live"]
+            self.stuck += [f"{name}: {s}" for s in end["stuck"]]
+        return set(live)
+
+    def history(self):
+        records = []
+        for _, name in self.processes:
+            with open(self.folder / f"{name}.history", encoding="ascii") as f:
+                records += [json.loads(line) for line in f]
+        return records
+
+    def close(self):
+        for p, _ in self.processes:
+            p.kill()
+            p.wait()
+
+
+def prepare(hosts, names):
+    c = KazooClient(hosts, timeout=10)
+    c.start(timeout=60)
+    for path in ["reg", "seq", "pair", "eph", "fly", "probe"] + [f"log/{n}" for n in names]:
+        c.ensure_path(f"/chaos/{path}")
+    c.stop()
+    c.close()
+
+
+def dump(host, port):
+    """The whole tree of one server after a sync: path -> (data, stat with `children`, how many there are)."""
+    wire = rawzk.RawClient(port, host=host, timeout_ms=20000)
+    wire.call(rawzk.request(1, zkjute.SYNC, rawzk.string("/")))
+    out, todo = {}, ["/"]
+    while todo:
+        batch, todo = todo[:200], todo[200:]
+        wire.send(b"".join(rawzk.with_watch(2, rawzk.GET, p) + rawzk.with_watch(3, zkjute.GET_CHILDREN2, p) for p in batch))
+        for path in batch:
+            _, _, err, body = wire.reply()
+            _, _, err2, body2 = wire.reply()
+            if err or err2:
+                continue  # gone meanwhile; the trees are compared once nothing changes
+            data, stat = zkjute.decode(zkjute.GET_DATA, body)
+            names, _ = zkjute.decode(zkjute.GET_CHILDREN2, body2)
+            out[path] = (None if data is None else data.decode(), {**stat, "children": len(names)})
+            todo += [f"{path.rstrip('/')}/{n}" for n in names]
+    wire.call(rawzk.request(4, rawzk.CLOSE))
+    wire.close()
+    return out
+
+
+def trees(servers, live, timeout=40):
+    """Of every server, once those agree and no ephemeral of a dead session is left, or the time is over (then as they are)."""
+    end = time.monotonic() + timeout
+    while True:
+        found = {s.myid: dump(s.host, s.port) for s in servers}
+        owners = {stat["ephemeralOwner"] for _, stat in found[servers[0].myid].values()} - {0}
+        if time.monotonic() > end or (owners <= live and not list(linear.compare_trees(found))):
+            return found
+        time.sleep(0.5)  # polling other processes: there is nothing to wait on
+
+
+def log_figures(servers):
+    """How often which server came to serve, and when (ms of the log's clock are not needed)."""
+    text = "".join(s.log_path.read_text(errors="replace") for s in servers)
+    return {"elections": len(re.findall(r"serving as leader in epoch", text)), "follows": len(re.findall(r"serving as follower", text))}
+
+
+def longest_without(records, kinds, start, end):
+    """The longest time between two acknowledged operations of these kinds, of anybody."""
+    times = sorted(o["t1"] for o in records if o["r"] == "ok" and o["t1"] and o["f"] in kinds)
+    times = [start] + [t for t in times if start < t < end] + [end]
+    gap, at = max((b - a, a) for a, b in zip(times, times[1:]))
+    return f"{gap:.2f} s (at {at - start:.0f} s)"
+
+
+class Verdict:
+    """What a run did, and what was wrong with it."""
+
+    def __init__(self):
+        self.findings, self.figures = [], {}
+
+    def text(self):
+        lines = [f"{k.replace('_', ' ')}: {v}" for k, v in self.figures.items()]
+        lines += [f"findings: {len(self.findings)}"] + [f"  {f}" for f in self.findings[:30]]
+        return "\n".join(lines)
+
+
+def judge(servers, clients, start, end, verdict):
+    """Ends the load, waits for the ensemble to settle, reads all trees, checks the history against them. All servers must run."""
+    live = clients.stop()
+    found = trees(servers, live)
+    tree = found[servers[0].myid]
+    records = clients.history()
+    checked = time.monotonic()
+    verdict.findings += linear.compare_trees(found)
+    verdict.findings += linear.check(records, tree, live, TICK_MS / 1000, checked)
+    verdict.findings += [f"a client hangs: {s}" for s in clients.stuck]
+    count = {r: sum(o["r"] == r for o in records) for r in ("ok", "fail", "unknown")}
+    kinds = ("create", "set", "delete", "add", "seq", "pair", "ephemeral")
+    verdict.figures.update({
+        "seconds": round(end - start), "operations": len(records), "acknowledged": count["ok"], "refused": count["fail"],
+        "unknown": count["unknown"], "writes_acknowledged": sum(o["r"] == "ok" and o["f"] in kinds for o in records),
+        "sessions_alive_throughout": len(live), "sessions_expired_rightly": sum(o["f"] == "expired" for o in records),
+        "short_sessions": sum(o["f"] == "close" for o in records), "znodes_compared": len(tree),
+        "longest_time_in_which_no_client_wrote": longest_without(records, kinds, start, end),
+        "longest_time_in_which_no_server_took_a_write": longest_without(records, ("probe",), start, end), **log_figures(servers),
+        "seconds_to_check": round(time.monotonic() - checked)})
+    return records
+
+
+class Heartbeat:
+    """Prints how it goes, now and then."""
+
+    def __init__(self, every, say):
+        self.over, self.thread = queue.Queue(), threading.Thread(target=self.run, args=(every, say), daemon=True)
+        self.thread.start()
+
+    def run(self, every, say):
+        while True:
+            try:
+                self.over.get(timeout=every)
+                return
+            except queue.Empty:
+                print(say(), flush=True)
+
+    def stop(self):
+        self.over.put(None)
+        self.thread.join()
+
+
+def workplace(prefix):
+    return pathlib.Path(tempfile.mkdtemp(prefix=prefix))
+
+
+def new_seed():
+    return random.SystemRandom().randrange(1, 1000000)
