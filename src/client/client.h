@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 #include <uv.h>
 
-#include "connstr.h"
+#include "client/connstr.h"
 #include "quoll/quoll.h"
 #include "session.h"
 

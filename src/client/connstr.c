@@ -1,5 +1,5 @@
 /* connstr.c - parsing of the connection string. */
-#include "connstr.h"
+#include "client/connstr.h"
 
 #include <arpa/inet.h>
 

@@ -1,7 +1,7 @@
 /* session.c - the life of the connection and of the session: dialing, handshake, loss, expiry, timers. */
 #include "session_internal.h"
 
-#include "connstr.h"
+#include "client/connstr.h"
 
 #define ISRO_DELAY_MIN_MS 100
 #define ISRO_DELAY_MAX_MS 60000

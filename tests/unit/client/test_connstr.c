@@ -5,7 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "connstr.h"
+#include "client/connstr.h"
 #include "base/bytes.h"
 
 static void test_good(void **state)
