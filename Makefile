@@ -56,6 +56,7 @@ chaos: build
 bench: build
 	@bench/run
 	@bench/dns
+	@bench/ensemble
 
 fuzz:
 	@scripts/fuzz $${FUZZ_SECONDS:-60}
