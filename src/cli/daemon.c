@@ -120,13 +120,15 @@ static int server_configure(struct server_config *cfg)
         if (rc < 0)
             return complain(EXIT_USAGE, "--set %s: %s", O.set.items[i], err.text);
     }
-    if (O.client_listen.len == 0 && cfg->listen_count == 0)
+    /* The list of servers may say where clients connect. */
+    if (O.client_listen.len == 0 && cfg->listen_count == 0 && cfg->member_line_count == 0 && !cfg->dynamic_file)
         strs_add(&O.client_listen, CLIENT_LISTEN_DEFAULT);
     if (O.client_listen.len) {
         for (size_t i = 0; i < cfg->listen_count; i++)
             free(cfg->listen[i]);
         cfg->listen = x_reallocarray(cfg->listen, O.client_listen.len, sizeof(char *));
         cfg->listen_count = O.client_listen.len;
+        cfg->client_port = -1; /* the flag wins */
         for (size_t i = 0; i < O.client_listen.len; i++)
             cfg->listen[i] = x_strdup(O.client_listen.items[i]);
     }
@@ -149,6 +151,8 @@ static int start_server(struct daemon *d)
         int rc = server_start(&cfg, &d->parts.server, &err);
         if (rc < 0)
             code = complain(exit_code_of(rc), "%s", err.text);
+        if (rc == 0 && cfg.listen_count == 0)
+            VEC_PUSH(&d->listening, x_asprintf("ZooKeeper clients   port %d", server_port(d->parts.server, 0)));
         for (size_t i = 0; rc == 0 && i < cfg.listen_count; i++) {
             char *at = bound_address(cfg.listen[i], server_port(d->parts.server, i));
             VEC_PUSH(&d->listening, x_asprintf("ZooKeeper clients   %s", at));

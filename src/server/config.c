@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
+#include "properties.h"
 #include "server_internal.h"
 #include "zab/quorum.h"
 
@@ -88,7 +89,7 @@ static const struct key keys[] = {
     { "peerType", K_STR, F(peer_type), 0, 0 },
     { "quorumListenOnAllIPs", K_BOOL, F(listen_on_all_ips), 0, 0 },
     { "standaloneEnabled", K_BOOL, F(standalone_enabled), 0, 0 },
-    { "reconfigEnabled", K_REFUSED_TRUE, 0, 0, 0 },
+    { "reconfigEnabled", K_BOOL, F(reconfig_enabled), 0, 0 },
     { "dynamicConfigFile", K_STR, F(dynamic_file), 0, 0 },
     { "syncEnabled", K_BOOL, F(observer_log), 0, 0 },
     { "observer.syncEnabled", K_FLAG, F(observer_log), 0, 0 },
@@ -303,163 +304,20 @@ int server_config_set(struct server_config *cfg, const char *key, const char *va
 
 /* ---- the file ---- */
 
-struct reader {
-    const char *p, *end;
-    int line; /* of p */
-};
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\f';
-}
-
-static void skip_newline(struct reader *r)
-{
-    if (r->p < r->end && *r->p == '\r')
-        r->p++;
-    if (r->p < r->end && *r->p == '\n')
-        r->p++;
-    r->line++;
-}
-
-/* Reads one logical line: comments and blank lines skipped, continuations joined (their leading blanks dropped). Escapes are left in.
- * False at the end. *ret_line: the number of its first natural line. */
-static bool logical_line(struct reader *r, struct wr *out, int *ret_line)
-{
-    wr_reset(out);
-    while (r->p < r->end) {
-        while (r->p < r->end && is_blank(*r->p))
-            r->p++;
-        if (r->p < r->end && (*r->p == '#' || *r->p == '!'))
-            while (r->p < r->end && *r->p != '\n' && *r->p != '\r')
-                r->p++;
-        if (r->p < r->end && (*r->p == '\n' || *r->p == '\r')) {
-            skip_newline(r);
-            continue;
-        }
-        break;
-    }
-    if (r->p >= r->end)
-        return false;
-    *ret_line = r->line;
-    while (r->p < r->end && *r->p != '\n' && *r->p != '\r') {
-        if (*r->p != '\\') {
-            wr_u8(out, (uint8_t)*r->p++);
-            continue;
-        }
-        r->p++;
-        if (r->p < r->end && (*r->p == '\n' || *r->p == '\r')) { /* goes on in the next line */
-            skip_newline(r);
-            while (r->p < r->end && is_blank(*r->p))
-                r->p++;
-        } else if (r->p < r->end) {
-            wr_u8(out, '\\');
-            wr_u8(out, (uint8_t)*r->p++);
-        }
-    }
-    skip_newline(r);
-    return true;
-}
-
-static void put_utf8(struct wr *w, uint32_t c)
-{
-    if (c < 0x80) {
-        wr_u8(w, (uint8_t)c);
-    } else if (c < 0x800) {
-        wr_u8(w, (uint8_t)(0xC0 | c >> 6));
-        wr_u8(w, (uint8_t)(0x80 | (c & 0x3F)));
-    } else {
-        wr_u8(w, (uint8_t)(0xE0 | c >> 12));
-        wr_u8(w, (uint8_t)(0x80 | (c >> 6 & 0x3F)));
-        wr_u8(w, (uint8_t)(0x80 | (c & 0x3F)));
-    }
-}
-
-/* Resolves one escape at s[*i] (behind the backslash). RC_MALFORMED: a \u without four hexadecimal digits. */
-static int unescape(const char *s, size_t n, size_t *i, struct wr *out)
-{
-    char c = s[(*i)++];
-    uint32_t code = 0;
-
-    switch (c) {
-    case 't':
-        wr_u8(out, '\t');
-        return 0;
-    case 'n':
-        wr_u8(out, '\n');
-        return 0;
-    case 'r':
-        wr_u8(out, '\r');
-        return 0;
-    case 'f':
-        wr_u8(out, '\f');
-        return 0;
-    case 'u':
-        for (int k = 0; k < 4; k++, (*i)++) {
-            const char *digits = "0123456789abcdef";
-            const char *d = *i < n && s[*i] ? strchr(digits, s[*i] | 0x20) : NULL;
-
-            if (!d)
-                return RC_MALFORMED;
-            code = code << 4 | (uint32_t)(d - digits);
-        }
-        put_utf8(out, code);
-        return 0;
-    default:
-        wr_u8(out, (uint8_t)c);
-        return 0;
-    }
-}
-
-/* Splits a logical line into key and value. The key ends at the first unescaped '=', ':' or blank. */
-static int split_line(const char *s, size_t n, struct wr *key, struct wr *value)
-{
-    size_t i = 0;
-
-    wr_reset(key);
-    wr_reset(value);
-    while (i < n && !is_blank(s[i]) && s[i] != '=' && s[i] != ':') {
-        if (s[i] != '\\')
-            wr_u8(key, (uint8_t)s[i++]);
-        else if (++i < n && unescape(s, n, &i, key) < 0)
-            return RC_MALFORMED;
-    }
-    while (i < n && is_blank(s[i]))
-        i++;
-    if (i < n && (s[i] == '=' || s[i] == ':'))
-        i++;
-    while (i < n && is_blank(s[i]))
-        i++;
-    while (i < n) {
-        if (s[i] != '\\')
-            wr_u8(value, (uint8_t)s[i++]);
-        else if (++i < n && unescape(s, n, &i, value) < 0)
-            return RC_MALFORMED;
-    }
-    while (value->n > 0 && (is_blank((char)value->p[value->n - 1]))) /* the reference trims values */
-        value->n--;
-    return 0;
-}
-
 int server_config_parse(struct server_config *cfg, const char *path, const char *text, size_t n, struct storage_error *err)
 {
-    struct reader r = { text, text + n, 1 };
-    struct wr logical = wr_init(0), key = wr_init(0), value = wr_init(0);
+    struct properties in = properties_init(text, n);
     struct storage_error why = { "" };
-    int rc = 0, line = 0;
+    int rc = 0, more;
 
-    while (rc == 0 && logical_line(&r, &logical, &line)) {
-        rc = split_line((const char *)logical.p, logical.n, &key, &value);
-        if (rc < 0)
-            snprintf(why.text, sizeof(why.text), "%.*s: malformed \\u escape", (int)key.n, key.n ? (const char *)key.p : "");
-        else
-            rc = server_config_set(cfg, wr_cstr(&key), wr_cstr(&value), &why);
+    while (rc == 0 && (more = properties_next(&in)) != 0) {
+        rc = more < 0 ? more : server_config_set(cfg, wr_cstr(&in.key), wr_cstr(&in.value), &why);
+        if (more < 0)
+            snprintf(why.text, sizeof(why.text), "%.*s: malformed \\u escape", (int)in.key.n, in.key.n ? (const char *)in.key.p : "");
     }
-    if (rc < 0 && snprintf(err->text, sizeof(err->text), "%s:%d: %s", path, line, why.text) < 0)
+    if (rc < 0 && snprintf(err->text, sizeof(err->text), "%s:%d: %s", path, in.key_line, why.text) < 0)
         err->text[0] = '\0';
-    wr_free(&logical);
-    wr_free(&key);
-    wr_free(&value);
+    properties_done(&in);
     return rc;
 }
 
@@ -590,12 +448,19 @@ int server_config_members(struct server_config *cfg, struct storage_error *err)
         return rc;
     if (c->voters.len <= 1 && cfg->standalone_enabled) {
         log_info("config", "one server: standalone");
+        if (cfg->listen_count == 0 && c->members[0].client_port != 0) {
+            set_str(&cfg->client_addr, c->members[0].client_host);
+            cfg->client_port = c->members[0].client_port;
+            set_listen(cfg);
+        }
         quorum_config_unref(c);
         return 0;
     }
     cfg->members = c;
     if (cfg->init_limit == 0 || cfg->sync_limit == 0)
         return members_fail(err, RC_INVAL, cfg->path, cfg->init_limit == 0 ? "initLimit: not set" : "syncLimit: not set");
+    if (!cfg->reconfig_enabled)
+        return 0;
     char *next = cfg->path ? x_asprintf("%s.dynamic.next", cfg->path) : NULL;
     if (next && access(next, F_OK) == 0)
         rc = members_from_file(next, &opt, true, &cfg->members_next, err);

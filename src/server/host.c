@@ -5,8 +5,61 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "dynconf.h"
 #include "server_internal.h"
 #include "zab/quorum.h"
+
+static bool is_any(const char *host)
+{
+    return !*host || strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
+}
+
+/* "ADDR:PORT"; ":PORT" for every address. */
+static char *client_address(const char *host, int port)
+{
+    host = host && !is_any(host) ? host : "";
+    return x_asprintf(strchr(host, ':') && host[0] != '[' ? "[%s]:%d" : "%s:%d", host, port);
+}
+
+/* As in the reference: a clientPort without an address may be narrowed by the server line, not contradicted. */
+static bool same_clients(const struct server_config *cfg, const struct quorum_member *me)
+{
+    const char *host = cfg->client_addr ? cfg->client_addr : "";
+
+    return cfg->client_port == me->client_port && (is_any(host) || str_ieq(host, me->client_host));
+}
+
+static void settle_listen(struct server *s, const struct quorum_member *me)
+{
+    struct server_config *cfg = &s->own_cfg;
+
+    if (me->client_port != 0)
+        s->client_address = client_address(me->client_host, me->client_port);
+    else if (cfg->client_port >= 0)
+        s->client_address = client_address(cfg->client_addr, cfg->client_port);
+    else
+        s->client_address = x_strdup(cfg->listen_count > 0 ? cfg->listen[0] : "");
+    if (me->client_port == 0 || (cfg->listen_count > 0 && cfg->client_port < 0))
+        return; /* flags win */
+    if (cfg->listen_count == 0)
+        cfg->listen = x_reallocarray(cfg->listen, 1, sizeof(*cfg->listen));
+    else
+        free(cfg->listen[0]);
+    cfg->listen[0] = x_strdup(s->client_address);
+    cfg->listen_count = 1;
+}
+
+/* Before the first dynamic file takes the server lines' place. */
+static void backup(struct server *s)
+{
+    const struct server_config *cfg = s->cfg;
+    struct storage_error err = { "" };
+
+    if (!cfg->reconfig_enabled || cfg->dynamic_file || !cfg->path || !cfg->config_text)
+        return;
+    if (dynconf_backup(s->storage.vfs, cfg->path, cfg->config_text, &err) < 0)
+        log_warn("config", "no copy of the configuration file: %s", err.text);
+}
 
 int host_settle_config(struct server *s, struct storage_error *err)
 {
@@ -24,13 +77,13 @@ int host_settle_config(struct server *s, struct storage_error *err)
     }
     if (cfg->peer_type && str_ieq(cfg->peer_type, "observer") != (me->role == MEMBER_OBSERVER))
         log_warn("config", "peerType: %s, but the list of servers says otherwise, and wins", cfg->peer_type);
-    if (cfg->listen_count == 0 && me->client_port != 0) {
-        const char *host = me->client_host ? me->client_host : "";
-
-        cfg->listen = x_reallocarray(cfg->listen, 1, sizeof(*cfg->listen));
-        cfg->listen[0] = x_asprintf(strchr(host, ':') ? "[%s]:%d" : "%s:%d", host, me->client_port);
-        cfg->listen_count = 1;
+    if (cfg->client_port >= 0 && me->client_port != 0 && !same_clients(cfg, me)) {
+        snprintf(err->text, sizeof(err->text), "clientPort: %d, but the list of servers says that clients of server %lld connect to %s:%d",
+                 cfg->client_port, (long long)s->my_sid, me->client_host, me->client_port);
+        return RC_INVAL;
     }
+    settle_listen(s, me);
+    backup(s);
     return 0;
 }
 
@@ -124,6 +177,57 @@ static void host_applied(void *data, int64_t zxid)
     atomic_store(&s->applied_zxid, zxid);
 }
 
+static int64_t host_wall_ms(void *data)
+{
+    (void)data;
+    return clock_wall_ms();
+}
+
+/* As the reference, we go on without: a directory of configuration files is often not ours to write. */
+static void config_not_kept(const struct server *s, const char *why)
+{
+    log_error("quorum", "the configuration is not kept for the next start%s%s", s->cfg->path ? ": " : "", s->cfg->path ? why : "");
+}
+
+static void host_config_seen(void *data, struct quorum_config *c)
+{
+    struct server *s = data;
+    struct storage_error err = { "" };
+
+    if (!s->cfg->path)
+        return;
+    if (!c)
+        dynconf_drop_next(s->storage.vfs, s->cfg->path);
+    else if (dynconf_write_next(s->storage.vfs, s->cfg->path, c, &err) < 0)
+        config_not_kept(s, err.text);
+}
+
+/* Only when our line in the list of servers says where, and says it anew. */
+static void move_clients(struct server *s, const struct quorum_config *c)
+{
+    const struct quorum_member *me = quorum_config_member(c, s->my_sid);
+
+    if (!me || me->client_port == 0)
+        return;
+    char *address = client_address(me->client_host, me->client_port);
+    if (strcmp(address, s->client_address) != 0) {
+        free(s->client_address);
+        s->client_address = x_strdup(address);
+        net_move_listener(s, address);
+    }
+    free(address);
+}
+
+static void host_config_active(void *data, struct quorum_config *c)
+{
+    struct server *s = data;
+    struct storage_error err = { "" };
+
+    if (!s->cfg->path || dynconf_commit(s->storage.vfs, s->cfg->path, c, s->my_sid, &err) < 0)
+        config_not_kept(s, err.text);
+    move_clients(s, c);
+}
+
 static void host_drain(void *data)
 {
     struct server *s = data;
@@ -206,6 +310,9 @@ int host_peer_new(struct server *s, struct storage_error *err)
         .tree_unlock = host_tree_unlock,
         .set_tree = host_set_tree,
         .applied = host_applied,
+        .config_seen = host_config_seen,
+        .config_active = host_config_active,
+        .wall_ms = host_wall_ms,
         .drain = host_drain,
         .become = host_become,
         .serving = host_serving,

@@ -150,10 +150,69 @@ static void net_listen(struct net *n)
     for (size_t i = 0; i < n->s->listeners.len; i++) {
         struct epoll_event ev = { .events = EPOLLIN, .data.u64 = TAG_LISTENER - i };
 
-        if (epoll_ctl(n->epfd, EPOLL_CTL_ADD, n->s->listeners.items[i].fd, &ev) < 0 && errno != EEXIST)
+        if (n->s->listeners.items[i].fd >= 0 && epoll_ctl(n->epfd, EPOLL_CTL_ADD, n->s->listeners.items[i].fd, &ev) < 0 && errno != EEXIST)
             log_error("server", "epoll: listener: %s", strerror(errno));
     }
     n->accept_again_ms = 0;
+}
+
+void net_move_listener(struct server *s, const char *address)
+{
+    pthread_mutex_lock(&s->nets[0].fd_mutex);
+    free(s->move_to);
+    s->move_to = x_strdup(address);
+    pthread_mutex_unlock(&s->nets[0].fd_mutex);
+    net_wake(&s->nets[0]);
+}
+
+static void listener_close(struct net *n, struct listener *l)
+{
+    if (l->fd < 0)
+        return;
+    (void)epoll_ctl(n->epfd, EPOLL_CTL_DEL, l->fd, NULL); /* may be paused */
+    close(l->fd);
+    l->fd = -1;
+}
+
+/* The new place first. When it overlaps with the old one (another address of the same port), the old one has to go before. */
+static void net_relisten(struct net *n, const char *address)
+{
+    struct listener *l = &n->s->listeners.items[0], next;
+    struct storage_error err = { "" };
+    int rc = listener_open(n->s, address, &next, &err);
+
+    if (rc == RC_INUSE) {
+        listener_close(n, l);
+        rc = listener_open(n->s, address, &next, &err);
+        if (rc < 0) {
+            struct storage_error again = { "" };
+
+            log_error("server", "client port: %s", err.text);
+            rc = listener_open(n->s, l->text, &next, &again);
+            err = again;
+        }
+    }
+    if (rc < 0) {
+        log_error("server", "client port: %s", err.text);
+        return;
+    }
+    listener_close(n, l);
+    l->fd = next.fd;
+    atomic_store(&l->port, next.port);
+    memcpy(l->text, next.text, sizeof(l->text));
+    log_info("server", "clients connect to %s", l->text);
+    net_listen(n);
+}
+
+static void net_take_move(struct net *n)
+{
+    pthread_mutex_lock(&n->fd_mutex);
+    char *address = n->s->move_to;
+    n->s->move_to = NULL;
+    pthread_mutex_unlock(&n->fd_mutex);
+    if (address && !n->quiescent)
+        net_relisten(n, address);
+    free(address);
 }
 
 static void net_add(struct net *n, const struct accepted *a)
@@ -405,6 +464,8 @@ static void net_turn(struct net *n)
     stats_catch_up(&n->stats, atomic_load_explicit(&n->s->generation, RELAXED));
     if (mail)
         net_take_fds(n);
+    if (mail && n->index == 0)
+        net_take_move(n);
     if (!n->quiescent)
         net_receive(n);
     net_execute(n, mail);

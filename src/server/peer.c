@@ -89,6 +89,7 @@ void peer_free(struct peer *p)
     zab_window_free(p->window);
     quorum_config_unref(p->committed);
     quorum_config_unref(p->seen);
+    quorum_config_unref(p->asked);
     for (size_t i = 0; i < p->logs.len; i++)
         if (p->logs.items[i].reader)
             txnlog_reader_close(p->logs.items[i].reader);
@@ -99,9 +100,13 @@ void peer_free(struct peer *p)
     free(p);
 }
 
-void peer_core_config(const struct peer *p, struct core_config *cfg)
+void peer_core_config(struct peer *p, struct core_config *cfg)
 {
     cfg->server_id = p->my_sid;
+    if (!p->host.cfg->reconfig_enabled)
+        return;
+    cfg->reconfig = config_request;
+    cfg->reconfig_data = p;
 }
 
 void peer_die(struct peer *p, int exit_code, const char *text)
@@ -135,6 +140,7 @@ void peer_serve(struct peer *p, enum core_role role, int64_t epoch)
     const char *as = role == CORE_LEADER ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
 
     p->host.become(p->host.data, role, epoch);
+    config_show(p); /* what came from the leader or the disk may show another one */
     p->host.snapper_release(p->host.data);
     election_set_peer_epoch(p->election, epoch);
     p->serving = true;
@@ -204,6 +210,19 @@ static void look(struct peer *p)
     election_start(p->election, tree_last_zxid(p->tree), p->epochs.current, p->now_ms);
 }
 
+/* The configuration says who leads and what we are: no election is needed. */
+static void assume(struct peer *p)
+{
+    enum zab_state next = election_vote(p->election).leader == p->my_sid          ? ZAB_LEADING
+                          : election_role(p->election) == MEMBER_OBSERVER ? ZAB_OBSERVING
+                                                                          : ZAB_FOLLOWING;
+
+    p->state = ZAB_LOOKING;
+    p->looking_ms = p->now_ms;
+    election_assume(p->election, next);
+    p->decided = next;
+}
+
 /* The machine said how it ended; the tail of the log has been applied. */
 static void role_end(struct peer *p)
 {
@@ -230,25 +249,16 @@ static void role_end(struct peer *p)
     p->resync = stop.stop == ZAB_STOP_RESYNC;
     p->done.len = 0;
     p->now_ms = p->host.now_ms(p->host.data);
-    if (!p->ending)
+    if (p->ending)
+        return;
+    if (stop.stop == ZAB_STOP_RECONFIG && p->reassigned)
+        assume(p);
+    else
         look(p);
+    p->reassigned = false;
 }
 
 /* ---- effects of the machines ---- */
-
-static void set_configs(struct peer *p, struct quorum_config *committed, struct quorum_config *seen)
-{
-    if (committed) {
-        quorum_config_ref(committed);
-        quorum_config_unref(p->committed);
-        p->committed = committed;
-    }
-    if (seen)
-        quorum_config_ref(seen);
-    quorum_config_unref(p->seen);
-    p->seen = seen;
-    p->host.net->set_configs(p->net, p->committed, p->seen);
-}
 
 static void append(struct peer *p, const struct zab_effect *e)
 {
@@ -281,12 +291,10 @@ bool peer_common_effect(struct peer *p, const struct zab_effect *e)
             core_synced(p->core, e->tag);
         return true;
     case ZAB_CONFIG_SEEN:
-        set_configs(p, NULL, e->config);
-        election_set_configs(p->election, p->committed, p->seen);
+        config_seen(p, e->config);
         return true;
     case ZAB_CONFIG_ACTIVATE:
-        set_configs(p, e->config, NULL);
-        election_set_configs(p->election, p->committed, p->seen);
+        config_activate(p, e->config, e->designated);
         return true;
     case ZAB_STOP:
         p->stop = *e;
@@ -361,7 +369,7 @@ static bool election_step(struct peer *p)
             p->decided = fx[i].msg.state;
             break;
         case ELECTION_ADOPTED:
-            set_configs(p, fx[i].config, p->seen);
+            config_adopt(p, fx[i].config);
             break;
         case ELECTION_RESTART:
             p->host.net->election_restart(p->net);
@@ -386,6 +394,7 @@ void peer_begin(struct peer *p, struct core *core, struct qnet *net)
     p->host.become(p->host.data, CORE_NONE, 0);
     p->host.snapper_hold(p->host.data);
     p->host.net->set_configs(p->net, p->committed, p->seen);
+    config_show(p);
     look(p);
     while (peer_step(p))
         ;

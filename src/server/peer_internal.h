@@ -1,6 +1,7 @@
 /* peer_internal.h - what the files of the quorum peer share. See peer.h.
  *
  * peer.c        life cycle: election, roles, configurations     peer_lead.c   a leader's effects: snapshots and logs for learners
+ * peer_config.c configurations: requests, activation
  * peer_disk.c   epochs, log, window, recovery                   peer_learn.c  a learner's effects: synchronisation, transactions */
 #ifndef SERVER_PEER_INTERNAL_H
 #define SERVER_PEER_INTERNAL_H
@@ -39,6 +40,8 @@ struct peer {
     struct election *election;
     struct zab_window *window;
     struct quorum_config *committed, *seen; /* references; seen: NULL when nothing is proposed */
+    struct quorum_config *asked;            /* a reference: what the last reconfig request made */
+    bool reassigned;                        /* a configuration named the leader, and it or our role is another one: no election */
     struct storage_epochs epochs;           /* as on disk */
     int64_t announced;                      /* epoch that currentEpoch.tmp names */
     int64_t my_sid;
@@ -90,6 +93,13 @@ void peer_replay(struct peer *p, struct buf txn);
 bool peer_common_effect(struct peer *p, const struct zab_effect *e);
 void peer_die(struct peer *p, int exit_code, const char *text);
 void peer_set_tree(struct peer *p, struct tree *t); /* takes it */
+
+/* peer_config.c */
+int32_t config_request(void *peer, const struct reconfig_request *q, int64_t zxid, struct buf *ret_text); /* core_config.reconfig */
+void config_seen(struct peer *p, struct quorum_config *c);
+void config_activate(struct peer *p, struct quorum_config *c, int64_t designated);
+void config_adopt(struct peer *p, struct quorum_config *c); /* a peer said that it is committed, while we look for a leader */
+void config_show(struct peer *p); /* /zookeeper/config := the committed one, unless it is that */
 
 /* peer_disk.c. Failures do not come back: a server that cannot write its disk stops. */
 void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);

@@ -476,8 +476,7 @@ static int32_t prep_create_session(struct prep *pr)
 
 #define CONFIG_PATH "/zookeeper/config"
 
-/* What the new configuration is, the ensemble's shell says; the order of the checks is the reference's, with the ACL last. Alone, without an
- * ensemble, there is nothing to reconfigure, and the reference answers so by default. */
+/* What the new configuration is, the ensemble's shell says; the order of the checks is the reference's, with the ACL last. */
 static int32_t prep_reconfig(struct prep *pr, struct rd *r)
 {
     struct core *c = pr->c;
@@ -488,7 +487,7 @@ static int32_t prep_reconfig(struct prep *pr, struct rd *r)
     reconfig_request_read(r, pr->a, &q);
     if (r->rc != 0)
         return ZK_MARSHALLINGERROR;
-    if (c->role != CORE_LEADER || !c->cfg.reconfig)
+    if (!c->cfg.reconfig)
         return ZK_RECONFIGDISABLED;
     if ((err = check_session(pr)))
         return err;

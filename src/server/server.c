@@ -96,6 +96,13 @@ static struct storage_config storage_of(const struct server_config *cfg)
     };
 }
 
+/* One server alone: the reference has no answer either. */
+static int32_t reconfig_alone(void *data, const struct reconfig_request *q, int64_t zxid, struct buf *ret_text)
+{
+    (void)data, (void)q, (void)zxid, (void)ret_text;
+    return ZK_UNIMPLEMENTED;
+}
+
 static struct core_config core_of(const struct server_config *cfg)
 {
     return (struct core_config){
@@ -112,6 +119,7 @@ static struct core_config core_of(const struct server_config *cfg)
         .container_check_ms = cfg->container_check_ms,
         .container_max_per_minute = cfg->container_max_per_minute,
         .container_max_never_used_ms = cfg->container_max_never_used_ms,
+        .reconfig = cfg->reconfig_enabled ? reconfig_alone : NULL,
         .max_txn = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
         .seed = (uint64_t)clock_wall_ms() * 0x9E3779B97F4A7C15u ^ (uint64_t)getpid(),
     };
@@ -151,7 +159,7 @@ static int listen_resolve(const char *text, struct sockaddr_storage *ret, sockle
     return RC_INVAL;
 }
 
-static int listener_open(struct server *s, const char *text, struct storage_error *err)
+int listener_open(const struct server *s, const char *text, struct listener *ret, struct storage_error *err)
 {
     struct listener l = { .fd = -1 };
     struct sockaddr_storage sa;
@@ -187,7 +195,7 @@ static int listener_open(struct server *s, const char *text, struct storage_erro
     }
     l.port = addr_port((struct sockaddr *)&sa);
     addr_format((struct sockaddr *)&sa, l.text);
-    VEC_PUSH(&s->listeners, l);
+    *ret = l;
     return 0;
 }
 
@@ -198,10 +206,12 @@ static int listen_all(struct server *s, struct storage_error *err)
         return RC_INVAL;
     }
     for (size_t i = 0; i < s->cfg->listen_count; i++) {
-        int rc = listener_open(s, s->cfg->listen[i], err);
+        struct listener l;
+        int rc = listener_open(s, s->cfg->listen[i], &l, err);
 
         if (rc < 0)
             return rc;
+        VEC_PUSH(&s->listeners, l);
     }
     return 0;
 }
@@ -274,6 +284,8 @@ static void server_free(struct server *s)
     for (size_t i = 0; i < s->listeners.len; i++)
         close(s->listeners.items[i].fd);
     VEC_FREE(&s->listeners);
+    free(s->client_address);
+    free(s->move_to);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++)
         net_done(&s->nets[i]);
     host_peer_free(s);

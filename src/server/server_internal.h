@@ -221,7 +221,7 @@ struct net {
 /* ---- the server ---- */
 struct listener {
     int fd;
-    int port;
+    _Atomic int port; /* shown by other threads */
     char text[ADDR_TEXT_MAX];
 };
 struct logger {
@@ -282,6 +282,8 @@ struct server {
     struct strmap ip_counts;       /* address -> count, as a pointer-sized number */
     void (*fatal)(void *data, const char *text);
     void *fatal_data;
+    char *client_address;          /* of an ensemble: where our line in the list, or the file, says that clients connect. Core thread */
+    char *move_to;                 /* where clients connect from now on ("ADDR:PORT"), for net thread 0 to carry out; under its fd_mutex */
     uint32_t next_net;             /* round robin of accepted connections; net thread 0 */
     char build[64];
 };
@@ -301,6 +303,8 @@ int net_init(struct net *n, struct server *s, uint32_t index);
 void net_start(struct net *n);
 void net_done(struct net *n); /* after its thread ended */
 void net_wake(struct net *n);
+/* Any thread. The first client port moves to "ADDR:PORT"; connections that there are stay. */
+void net_move_listener(struct server *s, const char *address);
 /* conn.c: what happens to one connection. All run on its net thread. */
 struct conn *conn_new(struct net *n, const struct accepted *a);
 void conn_receive(struct net *n, struct conn *c);              /* outside the read slot: one read from the socket */
@@ -345,6 +349,8 @@ void round_drain(struct round *r);
 void round_become(struct round *r, enum core_role role, int64_t epoch);
 /* server.c: replaces the tree; takes it. The core is NONE, the snapshot thread held. */
 void server_set_tree(struct server *s, struct tree *t);
+/* Binds and listens. RC_INUSE, RC_DENIED, RC_IO, RC_INVAL. */
+int listener_open(const struct server *s, const char *text, struct listener *ret, struct storage_error *err);
 void core_fire(void *net, struct watcher *w, enum zk_event_type type, struct jstr path, int64_t zxid);
 
 /* config.c: server_config_read without the file. */

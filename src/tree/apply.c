@@ -271,6 +271,16 @@ static int32_t apply_set_data(struct tree *t, const struct txn_header *h, const 
     return ZK_OK;
 }
 
+void tree_set_config(struct tree *t, struct jbuf text, int64_t config_version, int64_t wall_ms)
+{
+    struct txn_header h = { .zxid = config_version, .time_ms = wall_ms };
+    struct op op = { .path = jstr_of("/zookeeper/config"), .data = text, .number = -1 };
+    struct tree_result res = { 0 };
+    int32_t err = apply_set_data(t, &h, &op, &res);
+
+    ASSERT(err == ZK_OK); /* a tree has the node always, and nobody can delete it */
+}
+
 static int32_t apply_set_acl(struct tree *t, const struct op *op, struct tree_result *ret)
 {
     struct znode *n = node_find(t, op->path, path_hash(op->path));

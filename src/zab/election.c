@@ -325,6 +325,8 @@ static void update_members(struct election *e)
     quorum_view_voters(election_view(e), &e->voters);
     if (me)
         e->role = me->role;
+    else if (e->committed->version > 0)
+        e->role = MEMBER_PARTICIPANT; /* whom a change left out follows, without a vote; only so a later one can take it in again */
 }
 
 void election_set_configs(struct election *e, struct quorum_config *committed, struct quorum_config *last_seen)

@@ -234,8 +234,9 @@ void leader_try_serve(struct zab_leader *l)
     if (l->seen)
         leader_activate(l, bcast_designate(l, l->seen, newleader_zxid(l)));
     each_peer_in(l, PEER_ACKED, peer_send_uptodate);
+    /* The others were told by NEWLEADER, which names nobody: they look for a leader, and so do we. */
     if (l->handed_over)
-        leader_end(l, ZAB_STOP_RECONFIG, "the configuration that was pending names another leader");
+        leader_end(l, ZAB_STOP_LEADERSHIP, "the configuration that was pending names another leader");
 }
 
 void zab_leader_epoch_persisted(struct zab_leader *l, enum zab_epoch_file which)
@@ -348,7 +349,8 @@ bool zab_leader_has_synced_quorum(const struct zab_leader *l, const struct quoru
     sid_set_add(&set, l->opt.start.my_sid);
     for (size_t i = 0; i < l->peers.len; i++) {
         const struct peer *p = l->peers.items[i];
-        if (peer_is_live(p) && peer_in_step(l, p))
+        /* Who is connected as an observer acknowledges nothing until its role changes, which it does when the change is committed. */
+        if (peer_is_live(p) && !p->observer && peer_in_step(l, p))
             sid_set_add(&set, p->sid);
     }
     bool ok = quorum_config_has_quorum(config, &set);

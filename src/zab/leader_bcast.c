@@ -124,16 +124,6 @@ static int64_t acked_by(const struct zab_leader *l, int64_t sid)
     return -1;
 }
 
-static bool same_quorum_addr(const struct quorum_member *a, const struct quorum_member *b)
-{
-    if (!a || !b || a->addrs_len != b->addrs_len)
-        return false;
-    for (size_t i = 0; i < a->addrs_len; i++)
-        if (strcmp(a->addrs[i].host, b->addrs[i].host) != 0 || a->addrs[i].quorum_port != b->addrs[i].quorum_port)
-            return false;
-    return true;
-}
-
 /* Who leads once `next` is active: we, if we stay a voter at the same address; else, of the voters that have everything up to
  * zxid, the one that has most of what follows, so that least is lost. */
 int64_t bcast_designate(const struct zab_leader *l, const struct quorum_config *next, int64_t zxid)
@@ -141,7 +131,7 @@ int64_t bcast_designate(const struct zab_leader *l, const struct quorum_config *
     int64_t me = l->opt.start.my_sid, best = -1, best_zxid = -1;
 
     if (quorum_config_is_voter(next, me) &&
-        same_quorum_addr(quorum_config_member(next, me), quorum_config_member(l->committed, me)))
+        quorum_member_same_addr(quorum_config_member(next, me), quorum_config_member(l->committed, me)))
         return me;
     for (size_t i = 0; i < next->voters.len; i++) {
         int64_t sid = next->voters.items[i], acked = acked_by(l, sid);

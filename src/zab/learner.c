@@ -127,6 +127,10 @@ int learner_see_config(struct zab_learner *l, struct buf text, int64_t version)
 
     if (rc < 0)
         return rc;
+    if (!start_of(l)->reconfig_enabled) { /* so the reference: what the file says stays */
+        quorum_config_unref(c);
+        return 0;
+    }
     if (version >= 0 && c->version != version) {
         struct quorum_config *v = quorum_config_with_version(c, version);
         quorum_config_unref(c);
@@ -141,21 +145,43 @@ int learner_see_config(struct zab_learner *l, struct buf text, int64_t version)
     return 0;
 }
 
+void learner_withdraw_config(struct zab_learner *l, int64_t version)
+{
+    if (!l->seen || version >= l->seen->version)
+        return;
+    quorum_config_unref(l->seen);
+    l->seen = NULL;
+    effects_config(&l->fx, ZAB_CONFIG_SEEN, l->committed);
+}
+
+/* Nobody said who leads from now on. The leader does, if it has a vote in both and stays where it is. */
+static bool leader_stays(const struct zab_learner *l, const struct quorum_config *next)
+{
+    const struct quorum_member *was = quorum_config_member(l->committed, l->opt.leader_sid);
+    const struct quorum_member *is = quorum_config_member(next, l->opt.leader_sid);
+
+    return was && is && was->role == MEMBER_PARTICIPANT && is->role == MEMBER_PARTICIPANT && quorum_member_same_addr(was, is);
+}
+
 bool learner_activate(struct zab_learner *l, struct quorum_config *c, int64_t designated)
 {
     const struct quorum_member *me = quorum_config_member(c, start_of(l)->my_sid);
-    /* Who is no member any more goes on as it was, without a vote. */
-    bool changed = (me && (me->role == MEMBER_OBSERVER) != l->opt.observer) || (designated >= 0 && designated != l->opt.leader_sid);
+    /* Who is no member any more goes on as a follower without a vote. */
+    bool observer = me && me->role == MEMBER_OBSERVER, changed;
 
-    if (c->version > l->committed->version) {
-        quorum_config_ref(c);
-        quorum_config_unref(l->committed);
-        l->committed = c;
-        effects_config(&l->fx, ZAB_CONFIG_ACTIVATE, c)->designated = designated;
-        if (l->seen && l->seen->version <= c->version) {
-            quorum_config_unref(l->seen);
-            l->seen = NULL;
-        }
+    if (c->version <= l->committed->version || !start_of(l)->reconfig_enabled)
+        return false;
+    if (quorum_config_same_members(c, l->committed))
+        changed = false;
+    else
+        changed = observer != l->opt.observer || (designated >= 0 ? designated != l->opt.leader_sid : !leader_stays(l, c));
+    quorum_config_ref(c);
+    quorum_config_unref(l->committed);
+    l->committed = c;
+    effects_config(&l->fx, ZAB_CONFIG_ACTIVATE, c)->designated = designated;
+    if (l->seen && l->seen->version <= c->version) {
+        quorum_config_unref(l->seen);
+        l->seen = NULL;
     }
     return changed;
 }

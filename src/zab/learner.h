@@ -70,6 +70,8 @@ static inline void learner_lost(struct zab_learner *l, const char *why)
 }
 void learner_deadline(struct zab_learner *l); /* moves the deadline for the next packet */
 int learner_see_config(struct zab_learner *l, struct buf text, int64_t version); /* version -1: as in the text. RC_* */
+/* The leader of this epoch knows nothing newer than this version: what was proposed beyond it was withdrawn. */
+void learner_withdraw_config(struct zab_learner *l, int64_t version);
 bool learner_activate(struct zab_learner *l, struct quorum_config *c, int64_t designated); /* true: role or leader changed */
 void learner_apply(struct zab_learner *l, enum zab_effect_type how, struct zab_txn *t);
 void learner_append(struct zab_learner *l, struct zab_txn *t);

@@ -199,6 +199,8 @@ static void on_newleader(struct zab_learner *l, const struct qpacket *p)
         }
         int rc = learner_see_config(l, buf_of(p->data.p, (size_t)p->data.n), -1);
         ASSERT(rc == 0); /* parsed just now */
+        /* Had it been committed, a quorum would have it, and so would whom that quorum elected. */
+        learner_withdraw_config(l, l->from_newleader->version);
     }
     if (!l->to_log && l->pending.len > 0 && txn_fifo_at(&l->pending, 0)->zxid <= l->applied) {
         learner_lost(l, "the leader's snapshot holds what it has not committed");
@@ -255,7 +257,7 @@ static void on_uptodate(struct zab_learner *l)
         return;
     }
     if (l->from_newleader && learner_activate(l, l->from_newleader, -1)) {
-        learner_end(l, ZAB_STOP_RECONFIG, 0, "role changed by reconfiguration");
+        learner_end(l, ZAB_STOP_RECONFIG, 0, "role or leader changed by reconfiguration");
         return;
     }
     effects_send_bare(&l->fx, 0, QP_ACK, zxid_of(l->epoch, 0));

@@ -156,6 +156,16 @@ int64_t quorum_config_weight(const struct quorum_config *c, int64_t sid)
     return w ? w->weight : 0;
 }
 
+bool quorum_member_same_addr(const struct quorum_member *a, const struct quorum_member *b)
+{
+    if (!a || !b || a->addrs_len != b->addrs_len)
+        return false;
+    for (size_t i = 0; i < a->addrs_len; i++)
+        if (strcmp(a->addrs[i].host, b->addrs[i].host) != 0 || a->addrs[i].quorum_port != b->addrs[i].quorum_port)
+            return false;
+    return true;
+}
+
 bool quorum_config_same_members(const struct quorum_config *a, const struct quorum_config *b)
 {
     if (a->members_len != b->members_len)

@@ -37,6 +37,9 @@ class ApacheServer(ZkServer):
             (self.datadir / "data" / "myid").write_text(f"{self.myid}\n")
         config = self.datadir / "zoo.cfg"
         config.write_text("".join(f"{k}={v}\n" for k, v in self.props.items()))
+        return self.command_for(config)
+
+    def command_for(self, config):
         args = ["java", f"-Xmx{self.heap}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
         args += [f"-Dzookeeper.{k}={v}" for k, v in self.system.items()]
         args += ["-cp", f"/etc/zookeeper/conf:{JAR}", "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]

@@ -87,7 +87,7 @@ static void test_errors(void **state)
         { "server.1=a:2888:3888\nserver.2=b:2888:2888\n", RC_INVAL, 2, "server.2" },
         { "server.x=a:2888:3888\n", RC_INVAL, 1, "server.x" },
         { "standaloneEnabled=no\n", RC_INVAL, 1, "standaloneEnabled" },
-        { "reconfigEnabled=true\n", RC_UNSUPPORTED, 1, "reconfigEnabled" },
+        { "reconfigEnabled=1\n", RC_INVAL, 1, "reconfigEnabled" },
         { "sslQuorum=true\n", RC_UNSUPPORTED, 1, "sslQuorum" },
         { "dataDir=/d\nelectionAlg=1\n", RC_INVAL, 0, "electionAlg" },
         { "dataDir=/d\npeerType=voter\n", RC_INVAL, 0, "peerType" },
@@ -244,6 +244,11 @@ static void test_dynamic_file(void **state)
     server_config_free(&cfg);
 
     write_file(next, "server.1=a:2888:3888\nserver.3=c:2888:3888\nversion=200000001\n");
+    assert_int_equal(read_text(&cfg, text, &err), 0);
+    assert_int_equal(server_config_members(&cfg, &err), 0);
+    assert_null(cfg.members_next); /* without reconfigEnabled no proposal counts */
+    server_config_free(&cfg);
+    snprintf(text, sizeof(text), LIMITS "reconfigEnabled=true\ndynamicConfigFile=%s\n", dynamic);
     assert_int_equal(read_text(&cfg, text, &err), 0);
     assert_int_equal(server_config_members(&cfg, &err), 0);
     assert_int_equal(cfg.members_next->version, 0x200000001);

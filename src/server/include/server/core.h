@@ -53,9 +53,10 @@ struct core_config {
     uint32_t max_txn;           /* a write whose transaction would be larger is refused, so that the log stays readable */
     uint64_t seed;              /* of the randomness used for snapshot spacing */
     uint32_t counter_max;       /* LEADER: the last counter of an epoch; 0: 0xFFFFFFFE (tests) */
-    /* LEADER: what a reconfig request makes of the configuration. Validates, in this order: another one in progress (-14), curConfigId
+    /* LEADER, STANDALONE: what a reconfig request makes of the configuration. Validates, in this order: another one in progress (-14), curConfigId
      * (-103), members (-8), a synced quorum of the new configuration (-13). ZK_OK: *ret_text is the new text, its version being zxid; borrowed
-     * until the next call. Anything else: the client's error. Must not call back. NULL: reconfiguration is disabled (-123). */
+     * until the next call. Anything else: the client's error (STANDALONE: always -6). Must not call back. NULL: reconfiguration is disabled
+     * (-123). */
     int32_t (*reconfig)(void *data, const struct reconfig_request *q, int64_t zxid, struct buf *ret_text);
     void *reconfig_data;
 };
@@ -105,7 +106,7 @@ void core_disconnected(struct core *c, uint64_t conn, int64_t session_id);
 /* Some packet of the session came in (the shell may batch these; each write touches by itself). */
 void core_touch(struct core *c, int64_t session_id);
 
-/* A write: any of create*, delete, setData, setACL, multi, closeSession, reconfig (answered as the reference's standalone server does).
+/* A write: any of create*, delete, setData, setACL, multi, closeSession, reconfig.
  * body: the request behind its header. ids: the identities the connection had when the request came (a reference is taken if needed).
  * Answered by exactly one CORE_REPLY (in order per conn), except to a session that is gone. */
 struct core_request {

@@ -19,7 +19,7 @@ struct peer;
  * RC_CORRUPT (epoch files), RC_INVAL (we are not in the list), RC_IO. */
 int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret, struct storage_error *err);
 void peer_free(struct peer *p); /* NULL is fine. After the network */
-void peer_core_config(const struct peer *p, struct core_config *cfg);
+void peer_core_config(struct peer *p, struct core_config *cfg);
 /* What the network is to call. */
 struct qnet_events peer_net_events(struct peer *p);
 

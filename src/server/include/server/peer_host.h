@@ -81,6 +81,12 @@ struct peer_host {
     /* The tree's last zxid changed otherwise than by drain or become. */
     void (*applied)(void *data, int64_t zxid);
 
+    /* Configurations of the ensemble. What the next start is to find, durable on return; a host may keep nothing (NULL). config_seen: this one is proposed
+     * (NULL: none is any more). config_active: this one is committed, and clients are to come to the address that it gives this server. */
+    void (*config_seen)(void *data, struct quorum_config *c);
+    void (*config_active)(void *data, struct quorum_config *c);
+    int64_t (*wall_ms)(void *data); /* since the epoch, for the mtime of /zookeeper/config; NULL: 0 */
+
     /* Applies all that is committed and carries out every effect of the core. */
     void (*drain)(void *data);
     /* Changes the core's role and lets no read be executed in between by a connection that the change closes. */

@@ -84,6 +84,10 @@ int tree_apply(struct tree *t, const struct txn_header *h, struct buf body, stru
 /* Returns the number of body bytes that belong to the txn (the digest, if any, follows). */
 int tree_txn_body_len(const struct txn_header *h, struct buf body, struct arena *a, size_t *ret_len);
 
+/* Puts the ensemble's configuration into /zookeeper/config, without a transaction: its first version has none, and a later one may come by a
+ * peer's word. As by a reconfig: version -1, mzxid the configuration's version; watches fire. The digest does not cover the node. */
+void tree_set_config(struct tree *t, struct jbuf text, int64_t config_version, int64_t wall_ms);
+
 void tree_attach_watches(struct tree *t, struct watch_table *wt);
 void tree_detach_watches(struct tree *t, struct watch_table *wt);
 

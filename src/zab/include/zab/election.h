@@ -25,7 +25,7 @@ struct election;
 
 struct election_options {
     int64_t my_sid;
-    enum member_role role;   /* what to be while the configuration does not name us (peerType) */
+    enum member_role role;   /* what to be while a configuration of version 0 does not name us (peerType); a later one makes us follow */
     bool reconfig_enabled;   /* adopt newer configurations from notifications */
     struct quorum_options quorum; /* for parsing those */
     int64_t min_interval_ms; /* fastleader.minNotificationInterval; 0: 200 */
@@ -85,7 +85,7 @@ enum zab_state election_state(const struct election *e);
 /* The vote of our state; the proposal while looking. */
 struct vote election_vote(const struct election *e);
 int64_t election_round(const struct election *e);
-/* What the committed configuration says we are; what we were before, when it does not name us. */
+/* What the committed configuration says we are; when it does not name us: see election_options.role. */
 enum member_role election_role(const struct election *e);
 struct quorum_view election_view(const struct election *e);
 

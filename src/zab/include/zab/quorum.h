@@ -76,6 +76,9 @@ struct quorum_weight {
 };
 #define QUORUM_NO_GROUP INT64_MIN
 
+/* Is it where it was, for the quorum port? NULL: no. */
+bool quorum_member_same_addr(const struct quorum_member *a, const struct quorum_member *b);
+
 struct quorum_config *quorum_config_ref(struct quorum_config *c);
 void quorum_config_unref(struct quorum_config *c); /* NULL is fine */
 const struct quorum_member *quorum_config_member(const struct quorum_config *c, int64_t sid); /* NULL: not a member */

@@ -52,7 +52,8 @@ enum zab_effect_type {
     /* role */
     ZAB_SERVE,           /* epoch is established: serve clients; zab election: votes name this epoch. Tree's last zxid at least epoch << 32 (leader) */
     ZAB_STOP,            /* the role is over: see struct zab_effect */
-    ZAB_CONFIG_SEEN,     /* config is proposed: write the .next file, connect to new members, election_set_configs */
+    ZAB_CONFIG_SEEN,     /* config is proposed: write the .next file, connect to new members, election_set_configs.
+                             The committed one itself: what was proposed beyond it has been withdrawn */
     ZAB_CONFIG_ACTIVATE, /* config is committed; designated: the leader from now on (-1: not said) */
     /* sessions and requests */
     ZAB_REQUEST,         /* leader: a learner's client asks: conn, request, auth */

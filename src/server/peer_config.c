@@ -1,0 +1,144 @@
+/* peer_config.c - the ensemble's configurations at one server: what a reconfig request makes of them, and what a change does here.
+ *
+ * From its proposal on a configuration counts beside the committed one in every decision, so it is on disk before the proposal's acknowledgement can be. Committed, it
+ * takes effect at once: on disk, in the tree, on the sockets; and if it names another leader, or gives us another role, the server
+ * goes there without an election.
+ * Source: PrepRequestProcessor, QuorumPeer.processReconfig, setLastSeenQuorumVerifier, updateLearnerType, updateVote (3.9.5). */
+#include "base/log.h"
+#include "peer_internal.h"
+
+/* ---- a request ---- */
+
+/* NULL stays NULL. *ok becomes false for what is no text. */
+static char *text_of(struct jstr s, bool *ok)
+{
+    if (!s.p)
+        return NULL;
+    *ok &= memchr(s.p, 0, (size_t)s.n) == NULL;
+    return x_strndup((const char *)s.p, (size_t)s.n);
+}
+
+static int change(struct peer *p, const struct quorum_config *from, const struct reconfig_request *q, int64_t zxid)
+{
+    const struct server_config *cfg = p->host.cfg;
+    struct quorum_options opt = { cfg->multi_address, cfg->standalone_enabled };
+    struct quorum_config *next = NULL;
+    struct quorum_error why = { "" };
+    bool ok = true;
+    char *joining = text_of(q->joining, &ok), *leaving = text_of(q->leaving, &ok), *members = text_of(q->new_members, &ok);
+    int rc = ok ? quorum_config_change(from, &(struct quorum_change){ joining, leaving, members }, &opt, zxid, &next, &why) : RC_INVAL;
+
+    free(joining);
+    free(leaving);
+    free(members);
+    if (rc < 0) {
+        log_warn("quorum", "reconfiguration refused: %s", ok ? why.text : "a NUL in the request");
+        return rc;
+    }
+    quorum_config_unref(p->asked);
+    p->asked = next;
+    return 0;
+}
+
+int32_t config_request(void *peer, const struct reconfig_request *q, int64_t zxid, struct buf *ret_text)
+{
+    struct peer *p = peer;
+
+    ASSERT(p->leader);
+    if (p->seen && p->seen->version != p->committed->version)
+        return ZK_RECONFIGINPROGRESS;
+    if (q->cur_config_id != -1 && q->cur_config_id != p->committed->version) {
+        log_warn("quorum", "reconfiguration refused: made for version %llx, this is %llx", (unsigned long long)q->cur_config_id,
+                 (unsigned long long)p->committed->version);
+        return ZK_BADVERSION;
+    }
+    if (change(p, p->committed, q, zxid) < 0)
+        return ZK_BADARGUMENTS;
+    if (!zab_leader_has_synced_quorum(p->leader, p->asked)) {
+        log_warn("quorum", "reconfiguration refused: no quorum of the new configuration is connected and in step");
+        return ZK_NEWCONFIGNOQUORUM;
+    }
+    *ret_text = p->asked->text;
+    return ZK_OK;
+}
+
+/* ---- changes ---- */
+
+static void set_configs(struct peer *p, struct quorum_config *committed, struct quorum_config *seen)
+{
+    quorum_config_ref(committed);
+    if (seen)
+        quorum_config_ref(seen);
+    quorum_config_unref(p->committed);
+    quorum_config_unref(p->seen);
+    p->committed = committed;
+    p->seen = seen;
+    p->host.net->set_configs(p->net, committed, seen);
+}
+
+void config_show(struct peer *p)
+{
+    const struct znode *n = tree_find(p->tree, jstr_of("/zookeeper/config"));
+    struct buf text = p->committed->text;
+    struct jbuf shown = n ? znode_data(n) : (struct jbuf){ NULL, -1 };
+
+    if (n && shown.n >= 0 && buf_eq(buf_of(shown.p, (size_t)shown.n), text))
+        return;
+    p->host.tree_lock(p->host.data);
+    tree_set_config(p->tree, (struct jbuf){ text.p, (int32_t)text.n }, p->committed->version,
+                    p->host.wall_ms ? p->host.wall_ms(p->host.data) : 0);
+    p->host.tree_unlock(p->host.data);
+}
+
+void config_seen(struct peer *p, struct quorum_config *c)
+{
+    struct quorum_config *seen = c->version > p->committed->version ? c : NULL;
+
+    if (seen)
+        log_info("quorum", "a new configuration is proposed: version %llx", (unsigned long long)c->version);
+    else
+        log_info("quorum", "the proposed configuration was withdrawn");
+    if (p->host.config_seen)
+        p->host.config_seen(p->host.data, seen);
+    set_configs(p, p->committed, seen);
+    election_set_configs(p->election, p->committed, p->seen);
+}
+
+/* What every newly committed configuration does. */
+static void install(struct peer *p, struct quorum_config *c)
+{
+    log_info("quorum", "configuration: version %llx, %zu voters and %zu observers", (unsigned long long)c->version, c->voters.len,
+             c->observers.len);
+    set_configs(p, c, p->seen && p->seen->version > c->version ? p->seen : NULL);
+    if (p->host.config_active)
+        p->host.config_active(p->host.data, c);
+    if (p->host.config_seen && !p->seen)
+        p->host.config_seen(p->host.data, NULL);
+}
+
+void config_activate(struct peer *p, struct quorum_config *c, int64_t designated)
+{
+    bool differs = !quorum_config_same_members(c, p->committed);
+
+    install(p, c);
+    election_set_configs(p->election, p->committed, p->seen);
+    p->reassigned = false;
+    if (differs) {
+        p->host.net->election_restart(p->net);
+        election_restart(p->election, p->now_ms);
+    }
+    if (differs && designated >= 0) {
+        bool other_leader = election_designate(p->election, designated, c->version);
+        bool other_role = (election_role(p->election) == MEMBER_OBSERVER) != (p->state == ZAB_OBSERVING);
+        p->reassigned = other_leader || other_role;
+    }
+    /* While we serve, its transaction, which is about to be applied, says it in the tree; the first version of all has none. */
+    if (!p->serving || c->version <= tree_last_zxid(p->tree))
+        config_show(p);
+}
+
+void config_adopt(struct peer *p, struct quorum_config *c)
+{
+    install(p, c);
+    config_show(p);
+}
