@@ -128,6 +128,7 @@ static void host_log_close(void *data)
     char text[sizeof(err.text) + 64];
 
     logger_drain(s);
+    snapper_wait(s); /* it purges logs, too */
     if (txnlog_roll(s->logger.log, &err) == 0)
         return;
     snprintf(text, sizeof(text), "transaction log: %s", err.text);
@@ -167,7 +168,10 @@ static void host_tree_unlock(void *data)
 
 static void host_set_tree(void *data, struct tree *t)
 {
-    server_set_tree(data, t);
+    struct server *s = data;
+
+    snapper_wait(s); /* it walks the old one */
+    server_set_tree(s, t);
 }
 
 static void host_applied(void *data, int64_t zxid)

@@ -18,6 +18,8 @@ static void on_notification(void *data, int64_t sid, const struct notification *
 {
     struct peer *p = data;
 
+    if (p->draining)
+        return; /* nothing to say before the disk has answered: neither the old vote nor a new one */
     election_receive(p->election, sid, n, p->now_ms);
 }
 
@@ -56,7 +58,8 @@ int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret,
     if (cfg->members_next && cfg->members_next->version > cfg->members->version)
         p->seen = quorum_config_ref(cfg->members_next);
     p->window = zab_window_new((size_t)cfg->commit_log_count, 0);
-    p->now_ms = p->host.now_ms(p->host.data);
+    p->pushed = p->persisted = tree_last_zxid(tree);
+    p->now_ms = p->polled_ms = p->host.now_ms(p->host.data);
     int rc = storage_epochs_load(p->host.storage, tree_last_zxid(tree), &p->epochs, err);
     if (rc == 0)
         rc = peer_fill_window(p, err);
@@ -223,7 +226,27 @@ static void assume(struct peer *p)
     p->decided = next;
 }
 
-/* The machine said how it ended; the tail of the log has been applied. */
+/* The role is over and the log durable to its end. */
+static void role_over(struct peer *p)
+{
+    p->draining = false;
+    p->stuck_ms = 0;
+    if (p->stop.reload)
+        peer_reload(p);
+    p->resync = p->stop.stop == ZAB_STOP_RESYNC;
+    p->done.len = 0;
+    p->now_ms = p->host.now_ms(p->host.data);
+    if (p->ending)
+        return;
+    if (p->stop.stop == ZAB_STOP_RECONFIG && p->reassigned)
+        assume(p);
+    else
+        look(p);
+    p->reassigned = false;
+}
+
+/* The machine said how it ended; the tail of the log has been applied. A disk that hangs keeps this server from voting, and nobody else from anything: its
+ * connections are closed, and it says nothing until it knows what its disk holds. */
 static void role_end(struct peer *p)
 {
     struct zab_effect stop = p->stop;
@@ -240,22 +263,12 @@ static void role_end(struct peer *p)
         lead_end(p);
     else
         learn_end(p);
-    if (relapse(4712))
-        peer_push_log(p);
-    else
-        peer_drain_log(p);
-    if (stop.reload)
-        peer_reload(p);
-    p->resync = stop.stop == ZAB_STOP_RESYNC;
-    p->done.len = 0;
-    p->now_ms = p->host.now_ms(p->host.data);
+    peer_push_log(p);
+    p->draining = true;
     if (p->ending)
-        return;
-    if (stop.stop == ZAB_STOP_RECONFIG && p->reassigned)
-        assume(p);
-    else
-        look(p);
-    p->reassigned = false;
+        p->host.log_drain(p->host.data);
+    if (p->ending || relapse(4712) || p->persisted >= p->pushed)
+        role_over(p);
 }
 
 /* ---- effects of the machines ---- */
@@ -409,7 +422,7 @@ int64_t peer_next_wake(const struct peer *p)
         wake = lead_has_work(p) ? 0 : MIN(wake, zab_leader_next_wake(p->leader));
     if (p->learner)
         wake = MIN(wake, zab_learner_next_wake(p->learner));
-    return wake;
+    return p->pushed > p->persisted && !p->draining ? MIN(wake, p->polled_ms + p->host.cfg->tick_ms) : wake;
 }
 
 static void touched(void *data, int64_t session_id, int32_t timeout_ms)
@@ -419,9 +432,28 @@ static void touched(void *data, int64_t session_id, int32_t timeout_ms)
     zab_learner_touch(p->learner, session_id, timeout_ms);
 }
 
+/* Writes have been waiting for the disk for syncLimit ticks: whoever relies on this server has waited long enough. The quorum goes on without it. Time in
+ * which this thread did not run does not count, since the log's may not have run either. */
+static void watch_log(struct peer *p)
+{
+    int32_t tick = p->host.cfg->tick_ms;
+
+    p->stuck_ms = p->pushed > p->persisted ? p->stuck_ms + MIN(p->now_ms - p->polled_ms, tick) : 0;
+    p->polled_ms = p->now_ms;
+    if (p->stuck_ms <= (int64_t)tick * p->host.cfg->sync_limit || p->draining || p->stopped)
+        return;
+    log_error("quorum", "the disk has not finished a write for %lld ms: leaving the quorum until it has", (long long)p->stuck_ms);
+    p->stuck_ms = 0;
+    if (p->leader)
+        zab_leader_stop(p->leader);
+    else if (p->learner)
+        zab_learner_stop(p->learner);
+}
+
 void peer_poll(struct peer *p)
 {
     p->now_ms = p->host.now_ms(p->host.data);
+    watch_log(p);
     if (p->leader)
         zab_leader_tick(p->leader, p->now_ms);
     if (p->learner && p->serving)
@@ -437,11 +469,17 @@ bool peer_step(struct peer *p)
     bool any = p->leader && lead_read_logs(p);
 
     any = machine_step(p) || any;
+    if (p->draining && p->persisted >= p->pushed) {
+        role_over(p);
+        any = true;
+    }
     return election_step(p) || any;
 }
 
 void peer_persisted(struct peer *p, int64_t zxid)
 {
+    p->persisted = zxid;
+    p->stuck_ms = 0;
     if (p->leader)
         zab_leader_persisted(p->leader, zxid);
     else if (p->learner)

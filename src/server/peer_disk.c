@@ -47,13 +47,15 @@ void peer_announce(struct peer *p, int64_t zxid)
 
 void peer_push_log(struct peer *p)
 {
+    for (size_t i = 0; i < p->appends.entries.len; i++)
+        p->pushed = MAX(p->pushed, p->appends.entries.items[i].zxid);
     p->host.log_push(p->host.data, &p->appends);
 }
 
-void peer_drain_log(struct peer *p)
+void peer_log_moved(struct peer *p, int64_t zxid)
 {
-    peer_push_log(p);
-    p->host.log_drain(p->host.data);
+    p->pushed = p->persisted = zxid;
+    p->host.log_moved(p->host.data, zxid);
 }
 
 /* From here to the next push the log thread holds no file. */
@@ -131,7 +133,7 @@ void peer_reload(struct peer *p)
         return;
     }
     peer_set_tree(p, r.tree);
-    p->host.log_moved(p->host.data, r.last_zxid);
+    peer_log_moved(p, r.last_zxid);
     /* A synchronisation may have stopped between the log and the epoch file. */
     if (storage_epochs_load(p->host.storage, r.last_zxid, &p->epochs, &err) < 0)
         fail(p, "epoch files", &err);
@@ -150,7 +152,7 @@ int peer_truncate(struct peer *p, int64_t zxid)
     int rc = storage_truncate(p->host.storage, zxid, &r, &err);
     if (rc < 0 && relapse(3701)) {
         tree_set_last_zxid(p->tree, zxid);
-        p->host.log_moved(p->host.data, zxid);
+        peer_log_moved(p, zxid);
         return 0;
     }
     if (rc < 0) {
@@ -158,7 +160,7 @@ int peer_truncate(struct peer *p, int64_t zxid)
         return rc;
     }
     peer_set_tree(p, r.tree);
-    p->host.log_moved(p->host.data, r.last_zxid);
+    peer_log_moved(p, r.last_zxid);
     return 0;
 }
 
@@ -184,6 +186,6 @@ void peer_store_snapshot(struct peer *p, int64_t zxid)
     p->host.tree_unlock(p->host.data);
     if (storage_replace(p->host.storage, p->tree, &err) < 0)
         fail(p, "snapshot", &err);
-    p->host.log_moved(p->host.data, zxid);
+    peer_log_moved(p, zxid);
     log_info("quorum", "stored the snapshot at zxid 0x%llx in %lld ms", (unsigned long long)zxid, (long long)(p->host.now_ms(p->host.data) - start));
 }

@@ -60,6 +60,10 @@ struct peer {
     int64_t applied_told;                   /* to the leader's machine */
     enum zab_state decided;                 /* by an election, to be entered; LOOKING: nothing */
     struct log_batch appends;
+    int64_t pushed, persisted;              /* zxids: the last given to the log, the last known durable */
+    int64_t stuck_ms;                       /* for how long the log has made no progress, as far as this thread was awake to see it */
+    int64_t polled_ms;
+    bool draining;                          /* the role has ended; the log is waited for before the server votes */
     struct VEC(struct done) done;
     struct VEC(struct log_job) logs;
 
@@ -106,7 +110,8 @@ void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);
 /* Before anything of this epoch goes to the disk. */
 void peer_announce(struct peer *p, int64_t zxid);
 void peer_push_log(struct peer *p);
-void peer_drain_log(struct peer *p); /* everything appended is durable */
+/* The peer has changed the history on disk by itself: it ends at zxid. */
+void peer_log_moved(struct peer *p, int64_t zxid);
 int peer_fill_window(struct peer *p, struct storage_error *err);
 void peer_reload(struct peer *p);
 int peer_truncate(struct peer *p, int64_t zxid);

@@ -240,7 +240,8 @@ struct snapper {
     pthread_mutex_t mutex;
     pthread_cond_t cond;
     pthread_cond_t idle;
-    bool wanted, stop, busy, held; /* held: begins nothing new */
+    bool wanted, stop, busy;
+    _Atomic bool held;    /* begins nothing new, gives up a snapshot under way; set under the mutex */
     _Atomic int finished; /* 0 no news, 1 written, 2 failed */
     struct thread_stats stats;
 };
@@ -333,8 +334,10 @@ void logger_drain(struct server *s);
 void snapper_start(struct server *s);
 void snapper_request(struct server *s);
 void snapper_stop(struct server *s);
-/* Core thread. Waits for a snapshot or purge under way, forgets one that was only asked for, and lets nothing begin until snapper_release. */
+/* Core thread. Lets nothing begin until snapper_release, forgets a snapshot that was only asked for and gives up one under way; one whose walk over the
+ * tree is over is finished. Does not wait. */
 void snapper_hold(struct server *s);
+void snapper_wait(struct server *s); /* held: until nothing is under way */
 void snapper_release(struct server *s);
 /* corethread.c */
 void *core_main(void *server);

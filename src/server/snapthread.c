@@ -22,16 +22,26 @@ static void snapper_unlock(void *arg)
     treelock_read_unlock(s->lock, reader_snapshot(s));
 }
 
+/* The role ends: what comes into the tree now is not committed, and the others shall not have to wait for a snapshot before they can elect. */
+static bool snapper_cancelled(void *arg)
+{
+    struct server *s = arg;
+
+    return atomic_load(&s->snapper.held);
+}
+
 static void snapper_write(struct server *s)
 {
-    struct snapshot_locks locks = { snapper_lock, snapper_unlock, s };
+    struct snapshot_locks locks = { snapper_lock, snapper_unlock, s, snapper_cancelled };
     struct storage_error err = { "" };
     int64_t zxid = 0, bytes = 0, start = clock_mono_us();
     int rc = snapshot_write(&s->storage, s->tree, &locks, &zxid, &bytes, &err);
     int64_t took = clock_mono_us() - start;
 
     stats_catch_up(&s->snapper.stats, atomic_load_explicit(&s->generation, RELAXED));
-    if (rc < 0) {
+    if (rc == RC_CANCELLED) {
+        log_info("server", "snapshot given up after %lld ms: the server's role has ended", (long long)(took / 1000));
+    } else if (rc < 0) {
         stats_add(&s->snapper.stats, CTR_SNAPSHOT_ERRORS, 1);
         log_error("server", "snapshot failed, the log is kept instead: %s", err.text);
     } else {
@@ -56,7 +66,7 @@ static void snapper_purge(struct server *s)
 }
 
 /* Waits for work until the next purge is due (monotonic ms; 0: never). Returns with the mutex held. */
-static void snapper_wait(struct snapper *sn, int64_t purge_ms)
+static void wait_for_work(struct snapper *sn, int64_t purge_ms)
 {
     pthread_mutex_lock(&sn->mutex);
     sn->busy = false;
@@ -80,7 +90,7 @@ static void *snapper_main(void *arg)
     int64_t purge_ms = interval > 0 ? clock_mono_ms() : 0; /* the first one at start */
 
     for (;;) {
-        snapper_wait(sn, purge_ms);
+        wait_for_work(sn, purge_ms);
         bool wanted = sn->wanted, stop = sn->stop;
         sn->wanted = false;
         pthread_mutex_unlock(&sn->mutex);
@@ -125,7 +135,15 @@ void snapper_hold(struct server *s)
     if (sn->wanted)
         atomic_store(&sn->finished, 2);
     sn->wanted = false;
-    sn->held = true;
+    atomic_store(&sn->held, true);
+    pthread_mutex_unlock(&sn->mutex);
+}
+
+void snapper_wait(struct server *s)
+{
+    struct snapper *sn = &s->snapper;
+
+    pthread_mutex_lock(&sn->mutex);
     while (sn->busy)
         pthread_cond_wait(&sn->idle, &sn->mutex);
     pthread_mutex_unlock(&sn->mutex);
@@ -134,7 +152,7 @@ void snapper_hold(struct server *s)
 void snapper_release(struct server *s)
 {
     pthread_mutex_lock(&s->snapper.mutex);
-    s->snapper.held = false;
+    atomic_store(&s->snapper.held, false);
     pthread_cond_signal(&s->snapper.cond);
     pthread_mutex_unlock(&s->snapper.mutex);
 }

@@ -12,7 +12,7 @@ static void no_lock(void *data)
 {
 }
 
-const struct snapshot_locks snap_no_locks = {no_lock, no_lock, NULL};
+const struct snapshot_locks snap_no_locks = { .lock = no_lock, .unlock = no_lock };
 
 /* ---- writing ---- */
 

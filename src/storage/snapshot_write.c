@@ -72,11 +72,12 @@ static int write_content(const struct storage_config *cfg, struct tree *t, struc
     int rc = 0;
     for (bool more = true; more && rc == 0;) {
         locks->lock(locks->data);
-        more = snap_put_nodes(&w->buf, walk);
+        bool cancelled = locks->cancelled && locks->cancelled(locks->data);
+        more = !cancelled && snap_put_nodes(&w->buf, walk);
         if (!more)
             tail = (struct tail){ tree_last_zxid(t), tree_digest(t) };
         locks->unlock(locks->data);
-        rc = flush(w);
+        rc = cancelled ? RC_CANCELLED : flush(w);
     }
     if (rc == 0)
         rc = write_tail(cfg, w, &tail);
@@ -180,6 +181,8 @@ int snapshot_write(const struct storage_config *cfg, struct tree *t, const struc
         rc = publish(vfs, f, &names, err);
     if (f)
         vfs->close(f);
+    if (rc < 0) /* half a snapshot is worth nothing, and on a full disk its room is */
+        (void)vfs->remove(vfs->ctx, names.tmp);
     if (rc == 0) {
         *ret_zxid = zxid;
         *ret_bytes = bytes;

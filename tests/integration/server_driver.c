@@ -1,6 +1,6 @@
 /* server_driver.c - the server alone, without the command line around it: for tests that put another disk under it.
  *
- *   server_driver [--data DIR] [--config ZOO.CFG] [--listen ADDR:PORT] [--set KEY=VALUE]... [--disk real|volatile|lying]
+ *   server_driver [--data DIR] [--config ZOO.CFG] [--listen ADDR:PORT] [--set KEY=VALUE]... [--disk real|volatile|lying|faulty:CONTROL-FILE]
  *
  * Prints "ready PORT" on standard output once it serves. SIGTERM and SIGINT stop it in good order. Exit codes: 0, 1 a failed start
  * (one line on standard error), 2 wrong arguments, 3 the server gave up. */
@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "server/server.h"
+#include "faulty_vfs.h"
 #include "volatile_vfs.h"
 
 static int usage(const char *why)
@@ -37,13 +38,15 @@ static bool add_listen(struct server_config *cfg, const char *text)
     return true;
 }
 
-/* volatile: what was not synced is lost with the process. lying: and nothing ever is synced. */
+/* volatile: what was not synced is lost with the process. lying: and nothing ever is synced. faulty: as its control file says. */
 static bool set_disk(struct server_config *cfg, const char *name)
 {
     if (strcmp(name, "real") == 0)
         cfg->vfs = NULL;
     else if (strcmp(name, "volatile") == 0 || strcmp(name, "lying") == 0)
         cfg->vfs = volatile_vfs_new(vfs_posix(), strcmp(name, "lying") == 0);
+    else if (strncmp(name, "faulty:", 7) == 0)
+        cfg->vfs = faulty_vfs_new(name + 7);
     else
         return false;
     return true;

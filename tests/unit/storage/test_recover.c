@@ -173,7 +173,7 @@ static void test_fuzzy(void **state)
         struct faultfs *fs = faultfs_new(1);
         struct storage_config cfg = config(fs);
         struct fuzzy f = { .t = model(20000), .next = 20001, .step = step };
-        struct snapshot_locks locks = { fuzzy_lock, fuzzy_unlock, &f };
+        struct snapshot_locks locks = { .lock = fuzzy_lock, .unlock = fuzzy_unlock, .data = &f };
         struct storage_error err;
         int64_t zxid, bytes;
         assert_int_equal(snapshot_write(&cfg, f.t, &locks, &zxid, &bytes, &err), 0);

@@ -96,7 +96,7 @@ static struct faultfs *base_disk(enum base base)
     write_log(&cfg, 51, 80);
     if (base == BASE_FUZZY) {
         fuzzy_tree = model(30);
-        struct snapshot_locks locks = {fuzzy_lock, fuzzy_unlock, NULL};
+        struct snapshot_locks locks = { .lock = fuzzy_lock, .unlock = fuzzy_unlock };
         struct storage_error err;
         int64_t z, bytes;
         assert_int_equal(snapshot_write(&cfg, fuzzy_tree, &locks, &z, &bytes, &err), 0);

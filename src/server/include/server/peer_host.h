@@ -64,12 +64,13 @@ struct peer_host {
 
     /* Appends a batch behind what waits, for the log's own thread; b is empty afterwards. What it made durable comes back by peer_persisted. */
     void (*log_push)(void *data, struct log_batch *b);
-    void (*log_drain)(void *data); /* waits until everything pushed is durable */
+    void (*log_drain)(void *data); /* waits until everything pushed is durable; only when the server ends */
     void (*log_close)(void *data); /* log_drain; until the next push nobody but the caller has a file of the log */
     /* The history on disk was changed by the peer itself: it ends, durable, at zxid. */
     void (*log_moved)(void *data, int64_t zxid);
 
-    /* Waits for a snapshot or purge under way, forgets one that was only asked for, and lets nothing begin until released. */
+    /* Lets no snapshot begin until released, forgets one that was only asked for, gives up one under way: from here on none sees the tree that has not seen all
+     * of it yet. Does not wait; log_close and set_tree do, until nothing is under way. */
     void (*snapper_hold)(void *data);
     void (*snapper_release)(void *data);
 

@@ -98,6 +98,8 @@ struct snapshot_locks {
     void (*lock)(void *data);
     void (*unlock)(void *data);
     void *data;
+    /* Files: asked before every batch, lock held. True: the snapshot ends with RC_CANCELLED and leaves nothing behind. NULL: never. */
+    bool (*cancelled)(void *data);
 };
 /* The name is the tree's last zxid when it began; so with locks NULL this is the exact snapshot of a learner at NEWLEADER,
  * durable on return. */
