@@ -20,19 +20,37 @@ int client_connect_read(struct buf frame, struct arena *a, struct connect_reques
     struct rd r = rd_buf(frame);
 
     connect_request_read(&r, a, ret);
-    /* The readOnly byte came with 3.4; we never serve read-only, so its value does not matter. */
     *ret_old_client = rd_left(&r) == 0;
     return r.rc;
 }
 
-void client_connect_answer(struct wr *w, int32_t timeout_ms, int64_t session_id, const uint8_t *passwd, bool old_client)
+bool client_connect_takes_read_only(struct buf frame, struct arena *a)
+{
+    struct connect_request req;
+    struct rd r = rd_buf(frame);
+
+    connect_request_read(&r, a, &req);
+    return r.rc == 0 && rd_left(&r) > 0 && rd_u8(&r) != 0; /* the readOnly byte came with 3.4 */
+}
+
+static void connect_answer(struct wr *w, int32_t timeout_ms, int64_t session_id, const uint8_t *passwd, bool with_byte, bool read_only)
 {
     size_t frame = jute_frame_begin(w);
 
     connect_response_write(w, &(struct connect_response){ 0, timeout_ms, session_id, { passwd, ZK_PASSWORD_LEN } });
-    if (!old_client)
-        wr_u8(w, 0);
+    if (with_byte)
+        wr_u8(w, read_only);
     jute_frame_end(w, frame);
+}
+
+void client_connect_answer(struct wr *w, int32_t timeout_ms, int64_t session_id, const uint8_t *passwd, bool old_client)
+{
+    connect_answer(w, timeout_ms, session_id, passwd, !old_client, false);
+}
+
+void client_connect_answer_read_only(struct wr *w, int32_t timeout_ms, int64_t session_id, const uint8_t *passwd)
+{
+    connect_answer(w, timeout_ms, session_id, passwd, true, true);
 }
 
 int client_request_read(struct buf frame, enum core_role role, struct client_request *ret)

@@ -223,6 +223,7 @@ static void conn_connect(struct net *n, struct conn *c, struct buf frame)
     struct core_msg *m = net_message(n, MSG_CONNECT, c);
     m->session_id = req.session_id;
     m->timeout_ms = req.timeout_ms;
+    m->read_only = client_connect_takes_read_only(frame, &n->arena);
     m->off = n->batch->bytes.n;
     m->len = req.passwd.n > 0 ? (size_t)req.passwd.n : 0;
     wr_bytes(&n->batch->bytes, req.passwd.p, m->len);
@@ -390,7 +391,10 @@ static void conn_session(struct net *n, struct conn *c, const struct outbox_item
 {
     size_t at = c->out.n;
 
-    client_connect_answer(&c->out, it->op, it->zxid, passwd, c->old_client);
+    if (it->kind == OUT_SESSION_READ_ONLY)
+        client_connect_answer_read_only(&c->out, it->op, it->zxid, passwd);
+    else
+        client_connect_answer(&c->out, it->op, it->zxid, passwd, c->old_client);
     conn_note_reply(n, c, c->out.n - at, 0, 0);
     net_want_flush(n, c);
     if (it->op <= 0 || it->zxid == 0) {
@@ -479,6 +483,7 @@ void conn_deliver(struct net *n, const struct outbox_item *it, const uint8_t *by
         conn_event(n, c, it, bytes);
         break;
     case OUT_SESSION:
+    case OUT_SESSION_READ_ONLY:
         if (c->state == CONN_CONNECT)
             conn_session(n, c, it, bytes);
         break;

@@ -235,6 +235,8 @@ void local_session_expire(struct core *c, struct session *s);
  * when ephemerals are to be refused with it. */
 bool local_submit(struct core *c, struct session *s, const struct core_request *q, int32_t *ret_refused);
 void locals_reached(struct core *c); /* something was answered or applied: answers the ends that waited for it */
+/* A client comes with a session that another server gave it. */
+void read_only_adopt(struct core *c, uint64_t conn, int64_t session_id, int32_t timeout_ms);
 void read_only_submit(struct core *c, struct session *s, const struct core_request *q);
 
 /* ---- replies ---- */

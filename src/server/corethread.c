@@ -66,7 +66,7 @@ static void route_to_nets(struct round *r, const struct core_effect *fx, size_t 
         if (e->type == CORE_REPLY)
             outbox_put(o, OUT_REPLY, e->conn, e->bytes, e->zxid, e->op);
         else if (e->type == CORE_SESSION_READY)
-            outbox_put(o, OUT_SESSION, e->conn, buf_of(e->passwd, ZK_PASSWORD_LEN), e->session_id, e->timeout_ms);
+            outbox_put(o, e->read_only ? OUT_SESSION_READ_ONLY : OUT_SESSION, e->conn, buf_of(e->passwd, ZK_PASSWORD_LEN), e->session_id, e->timeout_ms);
         else
             outbox_put(o, OUT_CLOSE, e->conn, buf_of(NULL, 0), 0, 0);
         r->dirty |= UINT64_C(1) << net;
@@ -159,6 +159,7 @@ void round_become(struct round *r, enum core_role role, int64_t epoch)
     size_t count = core_effects(s->core, &fx);
     route_to_nets(r, fx, count);
     treelock_write_unlock(s->lock);
+    atomic_store(&s->role, (int)role);
     atomic_store(&s->applied_zxid, tree_last_zxid(s->tree));
     carry_out(r, fx, count);
     wake_nets(r);
@@ -193,7 +194,7 @@ static void handle(struct round *r, const struct core_msg *m, const uint8_t *byt
 
     switch (m->type) {
     case MSG_CONNECT:
-        core_connect(c, m->conn, m->session_id, payload, m->timeout_ms);
+        (m->read_only ? core_connect_read_only : core_connect)(c, m->conn, m->session_id, payload, m->timeout_ms);
         break;
     case MSG_DISCONNECT:
         core_disconnected(c, m->conn, m->session_id);

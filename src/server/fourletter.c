@@ -110,6 +110,7 @@ void figures_collect(struct server *s, struct figures *f)
     f->uptime = clock_mono_ms() - s->started_ms;
     f->zxid = tree_last_zxid(s->tree); /* ours is the only thread that changes it */
     f->global_sessions = (int64_t)core_live_sessions(s->core);
+    f->local_sessions = (int64_t)core_local_sessions(s->core);
     f->digest_mismatches_count = (int64_t)core_digest_mismatches(s->core);
     tree_stats(s->tree, &tree);
     f->znode_count = (int64_t)tree.nodes;
@@ -212,6 +213,8 @@ static void word_srvr(struct server *s, struct wr *w, bool with_clients)
     figures_collect(s, f);
     l = figures_latency(f);
     wr_printf(w, "Zookeeper version: %s\n", s->build);
+    if (atomic_load(&s->role) == CORE_READONLY)
+        wr_text(w, "READ-ONLY mode; serving only read-only clients\n");
     if (with_clients) {
         wr_text(w, "Clients:\n");
         each_conn(s, stat_line, w);
@@ -528,6 +531,16 @@ static void stats_reset(struct server *s)
     }
 }
 
+/* What clients poll before they come: a leader that refuses them is none for them. */
+static const char *isro(struct server *s)
+{
+    int role = atomic_load(&s->role);
+
+    if ((s->peer && !atomic_load(&s->serving)) || (role == CORE_LEADER && !s->cfg->leader_serves))
+        return "null";
+    return role == CORE_READONLY ? "ro" : "rw";
+}
+
 void four_letter_answer(struct server *s, int word, struct wr *w)
 {
     bool always = word == FOUR_ruok || word == FOUR_envi || word == FOUR_isro;
@@ -541,7 +554,7 @@ void four_letter_answer(struct server *s, int word, struct wr *w)
         wr_text(w, "imok");
         break;
     case FOUR_isro:
-        wr_text(w, s->peer && !atomic_load(&s->serving) ? "null" : "rw");
+        wr_text(w, isro(s));
         break;
     case FOUR_envi:
         word_envi(s, w);

@@ -134,6 +134,15 @@ bool local_submit(struct core *c, struct session *s, const struct core_request *
 
 /* ---- read-only ---- */
 
+/* Known sessions go on as they are: whether they still live, only a quorum could tell, and it will, once there is one. This one may be too young to be
+ * known here, or another read-only server's. */
+void read_only_adopt(struct core *c, uint64_t conn, int64_t session_id, int32_t timeout_ms)
+{
+    struct session *s = core_session_add(c, session_id, timeout_ms);
+    s->conn = conn;
+    local_session_begin(c, s);
+}
+
 void read_only_submit(struct core *c, struct session *s, const struct core_request *q)
 {
     if (q->op == ZK_OP_CLOSE_SESSION && s->local && !s->closing)

@@ -98,7 +98,7 @@ void stats_catch_up(struct thread_stats *st, uint32_t generation);
     X(container_count, "Container nodes")                                                                    \
     X(ttl_count, "TTL nodes")                                                                                \
     X(approximate_data_size, "Bytes of paths and data in the tree")                                          \
-    X(global_sessions, "Live sessions")                                                                      \
+    X(global_sessions, "Live sessions that every server knows")                                              \
     X(local_sessions, "Live local sessions")                                                                 \
     X(open_file_descriptor_count, "Open file descriptors")                                                   \
     X(max_file_descriptor_count, "Limit of open file descriptors")                                           \

@@ -187,10 +187,38 @@ struct zab_start peer_start(struct peer *p)
     };
 }
 
+/* The reference's delay: an ordinary election is over before. */
+enum { READ_ONLY_DELAY_MS = 2000 };
+
+static int64_t read_only_due_ms(const struct peer *p)
+{
+    if (!p->host.cfg->read_only_mode || p->read_only || p->ending || p->state != ZAB_LOOKING)
+        return INT64_MAX;
+    return p->looking_ms + MAX(READ_ONLY_DELAY_MS, p->host.cfg->tick_ms);
+}
+
+static void read_only_begin(struct peer *p)
+{
+    p->read_only = true;
+    p->host.become(p->host.data, CORE_READONLY, 0);
+    p->host.serving(p->host.data, true);
+    log_warn("quorum", "no quorum for %lld ms: serving read-only clients", (long long)(p->now_ms - p->looking_ms));
+}
+
+static void read_only_end(struct peer *p)
+{
+    if (!p->read_only)
+        return;
+    p->read_only = false;
+    p->host.serving(p->host.data, false);
+    p->host.become(p->host.data, CORE_NONE, 0);
+}
+
 static void role_begin(struct peer *p)
 {
     struct vote v = election_vote(p->election);
 
+    read_only_end(p);
     p->state = p->decided;
     p->decided = ZAB_LOOKING;
     p->deaf = p->stopped = false;
@@ -422,6 +450,7 @@ int64_t peer_next_wake(const struct peer *p)
         wake = lead_has_work(p) ? 0 : MIN(wake, zab_leader_next_wake(p->leader));
     if (p->learner)
         wake = MIN(wake, zab_learner_next_wake(p->learner));
+    wake = MIN(wake, read_only_due_ms(p));
     return p->pushed > p->persisted && !p->draining ? MIN(wake, p->polled_ms + p->host.cfg->tick_ms) : wake;
 }
 
@@ -454,6 +483,8 @@ void peer_poll(struct peer *p)
 {
     p->now_ms = p->host.now_ms(p->host.data);
     watch_log(p);
+    if (p->now_ms >= read_only_due_ms(p))
+        read_only_begin(p);
     if (p->leader)
         zab_leader_tick(p->leader, p->now_ms);
     if (p->learner && p->serving)
@@ -520,6 +551,7 @@ void peer_flush(struct peer *p)
 void peer_end(struct peer *p)
 {
     p->ending = true;
+    read_only_end(p);
     if (p->leader)
         zab_leader_stop(p->leader);
     if (p->learner)
@@ -582,6 +614,8 @@ void peer_info(const struct peer *p, struct peer_info *ret)
     };
     if (p->serving)
         ret->mode = p->leader ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
+    if (p->read_only)
+        ret->mode = "read-only";
     if (ret->leading) {
         struct zab_leader_stats st;
 

@@ -56,6 +56,7 @@ struct peer {
     bool stopped;                           /* the machine stopped: `stop` says how */
     bool paused;                            /* the leader's packets */
     bool ending;                            /* the server stops */
+    bool read_only;                         /* LOOKING, and the core is READONLY */
     struct zab_effect stop;
     int64_t applied_told;                   /* to the leader's machine */
     enum zab_state decided;                 /* by an election, to be entered; LOOKING: nothing */

@@ -114,6 +114,9 @@ static struct core_config core_of(const struct server_config *cfg)
         .enforce_quota = cfg->enforce_quota,
         .extended_types = cfg->extended_types,
         .no_digest = !cfg->digest_enabled,
+        .local_sessions = cfg->local_sessions,
+        .local_upgrade = cfg->local_upgrade,
+        .refuse_leading = !cfg->leader_serves,
         .snap_count = cfg->snap_count,
         .snap_size_bytes = cfg->snap_size_limit_kb > 0 ? cfg->snap_size_limit_kb * 1024 : -1,
         .container_check_ms = cfg->container_check_ms,
@@ -382,6 +385,7 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
     s->net_role = s->peer ? CORE_LEARNER : CORE_STANDALONE;
     if (s->peer)
         peer_core_config(s->peer, &core_cfg);
+    atomic_store(&s->role, CORE_STANDALONE);
     s->core = core_new(&core_cfg, s->tree, clock_mono_ms(), clock_wall_ms());
     s->started_ms = clock_mono_ms();
     logger_start(s);

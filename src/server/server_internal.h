@@ -57,6 +57,7 @@ struct core_msg {
     int64_t session_id;
     int32_t xid, op;       /* REQUEST */
     int32_t timeout_ms;    /* CONNECT */
+    bool read_only;        /* CONNECT: takes a read-only server too */
     int32_t word;          /* FOUR_LETTER: enum four_letter */
     struct auth_ids *ids;  /* REQUEST: a reference */
     size_t off, len;       /* REQUEST body, CONNECT password: in the batch's bytes */
@@ -94,7 +95,7 @@ void inbox_finish_calls(struct inbox *in, struct core_call *calls, bool refused)
 void inbox_close(struct inbox *in);
 
 /* ---- core -> net ---- */
-enum outbox_kind { OUT_REPLY, OUT_EVENT, OUT_SESSION, OUT_TEXT, OUT_CLOSE };
+enum outbox_kind { OUT_REPLY, OUT_EVENT, OUT_SESSION, OUT_SESSION_READ_ONLY, OUT_TEXT, OUT_CLOSE };
 struct outbox_item {
     uint64_t conn;
     size_t off, len; /* of its bytes. Several events may share theirs */
@@ -273,6 +274,7 @@ struct server {
     _Atomic int stop;              /* enum stop_phase */
     _Atomic uint32_t quiet_nets;
     _Atomic bool serving;
+    _Atomic int role;              /* enum core_role, as of the last change */
     _Atomic bool dead;             /* server_fatal was called: nothing is committed any more */
     _Atomic int64_t applied_zxid;  /* after the last core_apply: what ConnectRequests are compared with */
     _Atomic int64_t outstanding;   /* writes under way, all connections */

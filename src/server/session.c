@@ -244,7 +244,8 @@ static void session_create(struct core *c, uint64_t conn, int32_t timeout_ms)
 static void connect_client(struct core *c, uint64_t conn, int64_t session_id, struct buf passwd, int32_t timeout_ms, bool read_only)
 {
     timeout_ms = session_timeout_clamp(timeout_ms, c->cfg.min_session_ms, c->cfg.max_session_ms);
-    if (c->role == CORE_NONE || pipeline_full(c) || (c->role == CORE_READONLY && !read_only)) {
+    if (c->role == CORE_NONE || pipeline_full(c) || (c->role == CORE_READONLY && !read_only) ||
+        (c->role == CORE_LEADER && c->cfg.refuse_leading)) {
         effect_add(c, CORE_CLOSE_CONN, conn); /* before any answer: the client tries another server */
         return;
     }
@@ -257,8 +258,8 @@ static void connect_client(struct core *c, uint64_t conn, int64_t session_id, st
     struct session *s = core_session_find(c, session_id);
     bool ours = buf_eq(passwd, buf_of(expect, sizeof(expect)));
     bool local = s && s->local;
-    if (ours && !local && c->role == CORE_READONLY && (s || !session_is_of(c, session_id)))
-        effect_add(c, CORE_CLOSE_CONN, conn); /* it may live on behind the quorum: only there can it be told */
+    if (ours && !s && c->role == CORE_READONLY && !session_is_of(c, session_id))
+        read_only_adopt(c, conn, session_id, timeout_ms);
     else if (ours && !local && c->role == CORE_LEARNER) /* even if it is not known here: we may be behind */
         learner_revalidate(c, conn, session_id, timeout_ms);
     else if (ours && s && !s->closing)

@@ -32,8 +32,8 @@ def with_watch(xid, op, path, watch=False):
     return request(xid, op, string(path) + bytes([watch]))
 
 
-def connect_request(timeout_ms=10000, session=0, passwd=bytes(16), last_zxid=0):
-    return frame(struct.pack(">iqiq", 0, last_zxid, timeout_ms, session) + string(passwd) + b"\0")
+def connect_request(timeout_ms=10000, session=0, passwd=bytes(16), last_zxid=0, read_only=False):
+    return frame(struct.pack(">iqiq", 0, last_zxid, timeout_ms, session) + string(passwd) + bytes([read_only]))
 
 
 class RawClient:
@@ -47,6 +47,7 @@ class RawClient:
         answer = self.frame()
         _, self.timeout_ms, self.session = struct.unpack(">iiq", answer[:16])
         self.passwd = answer[20:36]
+        self.read_only = answer[36:37] == b"\1"
 
     def send(self, data):
         self.socket.sendall(data)

@@ -433,23 +433,27 @@ static void test_read_only_sessions(void **state)
     assert_int_equal(ensemble_count(&e, 2, CORE_CLOSE_CONN, 21), 1);
     attach_read_only(2, 23, session, true);
     assert_int_equal(ready(2, 23)->session_id, 0);
-    attach_read_only(2, 24, global, false); /* lives, but not here: neither taken nor told that it expired */
-    assert_null(ready(2, 24));
-    assert_int_equal(ensemble_count(&e, 2, CORE_CLOSE_CONN, 24), 1);
+    attach_read_only(2, 24, global, false); /* lives or not, but not by what is known here */
+    assert_int_equal(ready(2, 24)->session_id, global);
+    assert_true(ready(2, 24)->read_only);
+    ensemble_submit(&e, 2, 24, global, 1, "close"); /* which is not ours to do */
+    assert_int_equal(ensemble_reply(&e, 2, 24, 1)->err, ZK_NOTREADONLY);
     attach_read_only(2, 25, INT64_C(0x0100000000000042), false); /* of another server, maybe younger than what is known here */
-    assert_null(ready(2, 25));
-    assert_int_equal(ensemble_count(&e, 2, CORE_CLOSE_CONN, 25), 1);
+    assert_int_equal(ready(2, 25)->session_id, INT64_C(0x0100000000000042));
+    core_disconnected(core_of(2), 25, INT64_C(0x0100000000000042));
     attach_read_only(2, 26, INT64_C(0x0300000000000042), false); /* of this one, and gone */
     assert_int_equal(ready(2, 26)->session_id, 0);
 
     tick_to(4000);
     core_touch(core_of(2), session);
+    core_touch(core_of(2), global);
     tick_to(4000);
     assert_int_equal(core_local_sessions(core_of(2)), 1);
     core_become(core_of(2), CORE_NONE, 0, e.now);
     core_become(core_of(2), CORE_LEARNER, 0, e.now);
     ensemble_pump(&e, 2);
     assert_int_equal(ensemble_count(&e, 2, CORE_CLOSE_CONN, 22), 1);
+    assert_int_equal(ensemble_count(&e, 2, CORE_CLOSE_CONN, 24), 1);
     assert_int_equal(core_local_sessions(core_of(2)), 0);
     ensemble_attach(&e, 2, 30, session, 6000); /* it was never a real one */
     ensemble_settle(&e);

@@ -23,8 +23,12 @@ int64_t frame_next(const uint8_t *p, size_t n, uint32_t max, struct buf *ret);
 /* A ConnectRequest. *ret borrows from frame. *ret_old_client: there was no readOnly byte, so the answer has none.
  * 0 or the decoder's error. */
 int client_connect_read(struct buf frame, struct arena *a, struct connect_request *ret, bool *ret_old_client);
+/* Does this ConnectRequest take a read-only server? Never, when it is malformed or an old client's. */
+bool client_connect_takes_read_only(struct buf frame, struct arena *a);
 /* Appends the answer's whole frame. timeout_ms 0 and session_id 0: the session is not valid. passwd: ZK_PASSWORD_LEN bytes. */
 void client_connect_answer(struct wr *w, int32_t timeout_ms, int64_t session_id, const uint8_t *passwd, bool old_client);
+/* The same from a read-only server, to a client that takes one. */
+void client_connect_answer_read_only(struct wr *w, int32_t timeout_ms, int64_t session_id, const uint8_t *passwd);
 
 enum client_class {
     CLIENT_SUBMITTED, /* goes through core_submit: writes, in an ensemble sync */

@@ -29,7 +29,8 @@ struct core;
  *            nothing: touches are gathered for the leader.
  * NONE       Looking for a leader, or being brought up to date. Serves nobody: whoever connects is told to go.
  * READONLY   As NONE, but who asked for it (core_connect_read_only) is served from the tree as it stands: reads only, every write and sync is
- *            answered NOTREADONLY (-119). Its sessions are local ones and end with the role.
+ *            answered NOTREADONLY (-119). Sessions made here are local and end with the role; those made before come and go, and live or
+ *            expire elsewhere.
  * Local sessions (local.c; core_config.local_sessions): born in LEADER and LEARNER without a transaction, known to this server alone, expired
  * and closed by it. Their writes are ordered like any other. The first ephemeral makes one global, by a createSession ahead of it, or
  * is refused (-120). On a leader a session that it does not know is refused (-112), unless it may be a learner's local one. They
@@ -45,6 +46,7 @@ struct core_config {
     bool skip_acl, enforce_quota, extended_types, no_digest;
     bool local_sessions;        /* localSessionsEnabled; without effect when STANDALONE */
     bool local_upgrade;         /* localSessionsUpgradingEnabled */
+    bool refuse_leading;        /* leaderServes=no: LEADER has no clients of its own */
     uint32_t snap_count;        /* snapCount; roll and snapshot after snap_count/2 + random */
     int64_t snap_size_bytes;    /* snapSizeLimitInKb; <= 0 off */
     int64_t container_check_ms; /* znode.container.checkIntervalMs, 60000 */

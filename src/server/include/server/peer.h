@@ -2,7 +2,8 @@
  *
  * Purpose    Looks for a leader, leads, follows or observes, and looks again: carries out what the pure machines of zab decide, with the quorum connections
  *            (qnet.h), the disk, the tree and the core. Decides nothing about the protocol itself. All that it needs of the process is in peer_host.h.
- * Life       LOOKING -> LEADING, FOLLOWING or OBSERVING -> LOOKING. A role ends in this order: what is committed is applied and answered; clients
+ * Life       LOOKING -> LEADING, FOLLOWING or OBSERVING -> LOOKING. With readonlymode.enabled a server that has been LOOKING for some time serves clients
+ * that take a read-only server, until an election is decided. A role ends in this order: what is committed is applied and answered; clients
  *            lose their connections; the log is flushed; the logged tail is applied, so that memory is what the disk is; only then the server votes.
  * Blocking   Epoch files, truncation, the snapshot of a learner at NEWLEADER and the reload after a broken synchronisation are done
  *            on the core thread: nobody is served then. A leader never waits for a learner: snapshots are produced as the socket takes
@@ -40,7 +41,7 @@ void peer_end(struct peer *p);
 
 /* ---- looking in ---- */
 struct peer_info {
-    const char *mode;       /* "leader", "follower", "observer"; NULL: not serving */
+    const char *mode;       /* "leader", "follower", "observer", "read-only"; NULL: not serving */
     const char *peer_state; /* as mntr shows it: "following - broadcast" */
     int64_t my_sid;
     int32_t election_port, quorum_port;

@@ -53,6 +53,9 @@ struct server_config {
     char *dynamic_file;         /* dynamicConfigFile: the lines are there instead */
     char *peer_type;            /* "participant", "observer"; the list of servers wins over it */
     bool standalone_enabled, reconfig_enabled, listen_on_all_ips, multi_address, observer_log, force_snapshot_sync;
+    bool read_only_mode;        /* readonlymode.enabled: without a quorum, serve those who take a read-only server */
+    bool local_sessions, local_upgrade; /* localSessionsEnabled, localSessionsUpgradingEnabled */
+    bool leader_serves;
     bool no_confirm_sync;       /* quoll.confirmSync=false: answer syncs as the reference does, without asking a quorum */
     int32_t init_limit, sync_limit; /* ticks; 0: not set */
     int32_t connect_limit;      /* connectToLearnerMasterLimit, ticks; 0: init_limit */
