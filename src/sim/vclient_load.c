@@ -91,6 +91,15 @@ static void do_sync_get(struct vclient *v, int64_t now_us)
     send_read(v, ZK_OP_GET_DATA, path, vclient_random(v, 4) == 0, sync->id + 1, now_us);
 }
 
+/* Who holds an ephemeral now? */
+static void do_sync_exists(struct vclient *v, int64_t now_us)
+{
+    struct jstr path = text(v, "/e/%llu", vclient_random(v, EPHEMERALS), 0);
+    struct hist_op *sync = vclient_request(v, &(struct hist_op){ .arg = { .op = ZK_OP_SYNC, .path = path } }, now_us);
+
+    send_read(v, ZK_OP_EXISTS, path, vclient_random(v, 2) == 0, sync->id + 1, now_us);
+}
+
 static void do_get(struct vclient *v, int64_t now_us)
 {
     uint32_t n;
@@ -266,6 +275,7 @@ static const struct {
     { do_set, 20 },        { do_set_if, 9 },     { do_sync_get, 14 },     { do_get, 12 },       { do_exists, 5 },
     { do_children, 6 },    { do_tree_get, 4 },   { do_queue, 6 },         { do_dequeue, 4 },    { do_ephemeral, 7 },
     { do_tree_create, 8 }, { do_tree_set, 4 },   { do_tree_delete, 5 },   { do_acl, 2 },        { do_multi, 7 },
+    { do_sync_exists, 4 },
     { do_lasting_watch, 1 }, { do_remake, 3 },   { do_close, 1 },
 };
 
