@@ -30,6 +30,7 @@ struct message {
     uint64_t conn;
     int64_t session_id;
     int32_t xid, op, timeout_ms;
+    bool read_only;       /* CONNECT: takes a read-only server */
     struct auth_ids *ids; /* a reference, or NULL */
     size_t off, len;      /* in the front's mail_bytes */
 };
@@ -156,7 +157,7 @@ void front_submit(struct front *f)
 
         switch (m->type) {
         case MESSAGE_CONNECT:
-            core_connect(f->core, m->conn, m->session_id, payload, m->timeout_ms);
+            (m->read_only ? core_connect_read_only : core_connect)(f->core, m->conn, m->session_id, payload, m->timeout_ms);
             break;
         case MESSAGE_DISCONNECT:
             core_disconnected(f->core, m->conn, m->session_id);
@@ -264,6 +265,7 @@ static bool conn_connect(struct front *f, struct conn *c, struct buf frame)
     struct message *m = mail_add(f, MESSAGE_CONNECT, c);
     m->session_id = req.session_id;
     m->timeout_ms = req.timeout_ms;
+    m->read_only = client_connect_takes_read_only(frame, &f->arena);
     mail_payload(f, m, req.passwd.p, req.passwd.n > 0 ? (size_t)req.passwd.n : 0);
     c->state = CONN_CONNECT;
     return true;
@@ -407,7 +409,10 @@ static void conn_session(struct front *f, struct conn *c, const struct core_effe
     if (c->state != CONN_CONNECT)
         return;
     wr_reset(&f->out);
-    client_connect_answer(&f->out, e->timeout_ms, e->session_id, e->passwd, c->old_client);
+    if (e->read_only)
+        client_connect_answer_read_only(&f->out, e->timeout_ms, e->session_id, e->passwd);
+    else
+        client_connect_answer(&f->out, e->timeout_ms, e->session_id, e->passwd, c->old_client);
     f->io.send(f->io.data, c->id, f->out.p, f->out.n);
     if (e->timeout_ms <= 0 || e->session_id == 0) {
         conn_close(f, c);
