@@ -337,6 +337,9 @@ bool peer_common_effect(struct peer *p, const struct zab_effect *e)
     case ZAB_CONFIG_ACTIVATE:
         config_activate(p, e->config, e->designated);
         return true;
+    case ZAB_NOTE:
+        log_info("quorum", "%s", e->text);
+        return true;
     case ZAB_STOP:
         p->stop = *e;
         p->stopped = true;

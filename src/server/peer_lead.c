@@ -126,7 +126,6 @@ static void send_snapshot(struct peer *p, const struct zab_effect *e)
     st->p = p;
     st->encoder = snap_encoder_new(p->tree, &(struct snapshot_locks){ .lock = no_lock, .unlock = no_lock });
     p->snap_count++;
-    log_info("quorum", "sending a snapshot at zxid 0x%llx to a learner", (unsigned long long)e->zxid);
     if (p->host.net->peer_stream(p->net, e->conn, &(struct qnet_stream){ st, stream_produce, stream_done }) < 0)
         stream_free(st); /* it is gone: the machine hears of that by peer_closed */
 }

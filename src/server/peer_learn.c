@@ -116,7 +116,6 @@ static int64_t take_snapshot(void *data, const uint8_t *bytes, size_t n, bool *r
 
 static void load_snapshot(struct peer *p, int64_t zxid)
 {
-    log_info("quorum", "receiving a snapshot at zxid 0x%llx", (unsigned long long)zxid);
     p->snap_count++;
     p->snap_zxid = zxid;
     p->decoder = snap_decoder_new(p->host.storage);

@@ -117,7 +117,7 @@ const char *zab_effect_str(enum zab_effect_type t)
         [ZAB_STORE_SNAPSHOT] = "store snapshot", [ZAB_COMMIT] = "commit", [ZAB_REPLAY] = "replay", [ZAB_SERVE] = "serve",
         [ZAB_STOP] = "stop", [ZAB_CONFIG_SEEN] = "config seen", [ZAB_CONFIG_ACTIVATE] = "config activate",
         [ZAB_REQUEST] = "request", [ZAB_REVALIDATE] = "revalidate", [ZAB_TOUCH] = "touch", [ZAB_REVALIDATED] = "revalidated",
-        [ZAB_SYNCED] = "synced",
+        [ZAB_NOTE] = "note", [ZAB_SYNCED] = "synced",
     };
     return (size_t)t < ARRAY_LEN(names) ? names[t] : "?";
 }

@@ -85,6 +85,10 @@ static void send_op(struct zab_leader *l, struct peer *p, int32_t type, int64_t 
 {
     ASSERT(!p->op_sent);
     p->op_sent = true;
+    effects_add(&l->fx, ZAB_NOTE)->text =
+        arena_printf(&l->fx.arena, "synchronising server %lld by %s%s at zxid 0x%llx: it has 0x%llx", (long long)p->sid,
+                     qp_type_str(type), p->state == PEER_LOG ? " from the log" : "", (unsigned long long)zxid,
+                     (unsigned long long)p->last_zxid);
     effects_send_bare(&l->fx, p->conn, type, zxid);
 }
 

@@ -42,6 +42,13 @@ static void on_snap(struct zab_learner *l, int64_t zxid)
     effects_add(&l->fx, ZAB_LOAD_SNAPSHOT)->zxid = zxid;
 }
 
+static void note_op(struct zab_learner *l, const struct qpacket *p)
+{
+    effects_add(&l->fx, ZAB_NOTE)->text =
+        arena_printf(&l->fx.arena, "synchronising with the leader by %s at zxid 0x%llx: we have 0x%llx", qp_type_str(p->type),
+                     (unsigned long long)p->zxid, (unsigned long long)l->logged);
+}
+
 static void on_op(struct zab_learner *l, const struct qpacket *p)
 {
     if (l->opt.resync && p->type != QP_SNAP) {
@@ -50,12 +57,15 @@ static void on_op(struct zab_learner *l, const struct qpacket *p)
     }
     switch (p->type) {
     case QP_DIFF:
+        note_op(l, p);
         begin_sync(l, l->logged);
         return;
     case QP_TRUNC:
+        note_op(l, p);
         on_trunc(l, p->zxid);
         return;
     case QP_SNAP:
+        note_op(l, p);
         on_snap(l, p->zxid);
         return;
     default:

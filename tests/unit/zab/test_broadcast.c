@@ -450,7 +450,7 @@ static void test_diff_order(void **state)
     pupil_hear(&p, QP_PROPOSAL, 0x100000006, "six");
     pupil_hear(&p, QP_COMMIT, 0x100000006, NULL);
     pupil_hear(&p, QP_PROPOSAL, 0x200000001, "one");
-    EXPECT(&p, "");
+    EXPECT(&p, "note");
     pupil_hear(&p, QP_NEWLEADER, 0x200000000, NULL);
     EXPECT(&p, "append replay");
     assert_false(zab_learner_ready(p.l));
@@ -495,7 +495,7 @@ static void test_snap(void **state)
     struct pupil p;
 
     pupil_up_to(&p, 0x100000005, QP_SNAP, 0x200000003);
-    EXPECT(&p, "load snapshot");
+    EXPECT(&p, "note load snapshot");
     zab_learner_snapshot_loaded(p.l, 0);
     pupil_hear(&p, QP_PROPOSAL, 0x200000003, "three"); /* in the image already */
     pupil_hear(&p, QP_COMMIT, 0x200000003, NULL);
@@ -528,7 +528,7 @@ static void test_trunc(void **state)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         pupil_up_to(&p, 0x100000005, QP_TRUNC, 0x100000004);
-        EXPECT(&p, "truncate log");
+        EXPECT(&p, "note truncate log");
         zab_learner_truncated(p.l, cases[i].rc);
         pupil_shell(&p);
         assert_int_equal(p.stop.stop, cases[i].stop);
@@ -564,7 +564,7 @@ static void test_learner_times(void **state)
     assert_int_equal(zab_learner_next_wake(p.l), 1000);
     zab_learner_tick(p.l, 999);
     pupil_shell(&p);
-    EXPECT(&p, "");
+    EXPECT(&p, "note");
     zab_learner_tick(p.l, 1000);
     pupil_shell(&p);
     EXPECT(&p, "stop");

@@ -524,6 +524,7 @@ static void carry_out(struct world *w, struct machine *m, const struct zab_effec
     case ZAB_REVALIDATE:
     case ZAB_TOUCH:
     case ZAB_REVALIDATED:
+    case ZAB_NOTE:
         break;
     }
 }

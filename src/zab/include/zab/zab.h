@@ -60,6 +60,7 @@ enum zab_effect_type {
     ZAB_REVALIDATE,      /* leader: does this session live? touch it, move it to conn; answer by zab_leader_revalidated */
     ZAB_TOUCH,           /* leader: the session was heard from on conn */
     ZAB_REVALIDATED,     /* learner: the answer for a session: valid */
+    ZAB_NOTE,            /* nothing to do: text is worth a line in the log */
     ZAB_SYNCED,          /* the sync with this tag: everything committed before it was asked for has been given out as ZAB_COMMIT */
 };
 const char *zab_effect_str(enum zab_effect_type t);
@@ -97,7 +98,7 @@ struct zab_effect {
     int64_t designated;
     enum zab_stop stop;
     int exit_code;
-    const char *text; /* CLOSE, STOP: one line for the log; else NULL */
+    const char *text; /* CLOSE, STOP, NOTE: one line for the log; else NULL */
 };
 
 /* What both roles start from. */
