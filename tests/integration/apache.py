@@ -6,6 +6,7 @@ import shutil
 from zkserver import ZkServer, free_port
 
 JAR = pathlib.Path("/usr/share/java/zookeeper.jar")
+LOGGER = JAR.with_name("slf4j-simple.jar")  # of libslf4j-java, which the other depends on; writes to stderr from INFO on
 
 
 def available():
@@ -15,6 +16,15 @@ def available():
     if not JAR.exists():
         return f"no {JAR} (apt-get install libzookeeper-java)"
     return None
+
+
+def java_command(config, system, heap="256m"):
+    """The argument list of a server with this configuration file. system: -D properties without the "zookeeper." prefix."""
+    args = ["java", f"-Xmx{heap}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+    args += [f"-Dzookeeper.{k}={v}" for k, v in system.items()]
+    # Which way a learner is synchronised is partly said at this level only.
+    args += ["-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.quorum.LearnerHandler=debug"]
+    return args + ["-cp", f"/etc/zookeeper/conf:{JAR}:{LOGGER}", "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
 
 
 class ApacheServer(ZkServer):
@@ -40,10 +50,7 @@ class ApacheServer(ZkServer):
         return self.command_for(config)
 
     def command_for(self, config):
-        args = ["java", f"-Xmx{self.heap}", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
-        args += [f"-Dzookeeper.{k}={v}" for k, v in self.system.items()]
-        args += ["-cp", f"/etc/zookeeper/conf:{JAR}", "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
-        return args, self.env
+        return java_command(config, self.system, self.heap), self.env
 
 
 def ensemble(size=3, **kwargs):

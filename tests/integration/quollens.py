@@ -1,9 +1,41 @@
 """Ensembles: our servers from a plain zoo.cfg, alone or mixed with Apache's."""
+import re
 import time
 
 from apache import ApacheServer
 from quollsrv import QuollServer
 from zkserver import free_port
+
+
+# What each kind logs about one synchronisation; the last such line of a log is what happened.
+LEARNED = re.compile(r"Getting a (?P<java>diff|snapshot) from (?:the )?leader|(?P<trunc>Truncating log to get in sync)"
+                     r"|synchronising with the leader by (?P<own>DIFF|TRUNC|SNAP)")
+TAUGHT = re.compile(r"Sending (?P<java>DIFF|TRUNC|snapshot) (?:zxid=|to follower|last zxid)|synchronising server \d+ by (?P<own>DIFF|TRUNC|SNAP)")
+NAMES = {"diff": "DIFF", "snapshot": "SNAP"}
+
+
+def last_way(pattern, text):
+    found = None
+    for m in pattern.finditer(text):
+        groups = m.groupdict()
+        found = groups.get("own") or ("TRUNC" if groups.get("trunc") else NAMES.get(groups["java"], groups["java"]))
+    return found
+
+
+class Said:
+    """The lines that a server logs from now on."""
+
+    def __init__(self, server):
+        self.server = server
+        self.start = server.log_path.stat().st_size if server.log_path.exists() else 0
+
+    def text(self):
+        with open(self.server.log_path, "rb") as f:
+            f.seek(self.start)
+            return f.read().decode(errors="replace")
+
+    def tail(self):
+        return "\n".join(line[:300] for line in self.text().splitlines()[-40:])
 
 
 class QuollMember(QuollServer):
@@ -98,10 +130,26 @@ class Ensemble:
 def dump(client, path="/"):
     """The tree below path as one server shows it: path -> (data, stat). Under /zookeeper only what clients made."""
     out = {}
-    data, stat = client.get(path)
-    out[path] = (data, tuple(stat))
-    for child in client.get_children(path):
-        below = f"{path.rstrip('/')}/{child}"
-        if below != "/zookeeper/config":
-            out.update(dump(client, below))
+    level = [path]
+    while level:
+        asked = [(p, client.get_async(p), client.get_children_async(p)) for p in level]
+        level = []
+        for p, node, children in asked:
+            data, stat = node.get(timeout=30)
+            out[p] = (data, tuple(stat))
+            below = (f"{p.rstrip('/')}/{child}" for child in children.get(timeout=30))
+            level += [c for c in below if c != "/zookeeper/config"]
     return out
+
+
+def ephemerals_and_sessions(server):
+    """What `dump` tells of every session: the ids; and the ephemerals by owner."""
+    sessions, _, rest = server.four_letter("dump").partition("ephemeral nodes dump")
+    ids = sorted({int(x, 16) for x in re.findall(r"^\s*(0x[0-9a-f]+)", sessions, re.M)})
+    return ids, sorted(line.strip() for line in rest.partition("Connections")[0].splitlines()[1:])
+
+
+def assert_digests_agree(servers):
+    for s in servers:
+        found = re.search(r"zk_digest_mismatches_count\s+(\d+)", s.four_letter("mntr"))
+        assert found and found[1] == "0", f"server {s.myid}: {found and found[0]}"

@@ -267,7 +267,7 @@ def test_uncommitted_tail_is_truncated(three):
     assert "/kept" in found and "/after" in found
     assert not [p for p in found if p.startswith("/gone")]
     log = leader.log_path.read_text()
-    assert "truncating the log" in log or "receiving a snapshot" in log
+    assert "with the leader by TRUNC" in log or "with the leader by SNAP" in log
     close(c)
 
 
