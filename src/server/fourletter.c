@@ -226,46 +226,10 @@ static void word_srvr(struct server *s, struct wr *w, bool with_clients)
                  "\nOutstanding: %" PRId64 "\nZxid: 0x%" PRIx64 "\nMode: %s\nNode count: %" PRId64 "\n",
               l.max_ms, f->counter[CTR_PACKETS_RECEIVED], f->counter[CTR_PACKETS_SENT], f->num_alive_connections,
               f->outstanding_requests, (uint64_t)f->zxid, info.mode, f->znode_count);
+    if (info.leading)
+        wr_printf(w, "Proposal sizes last/min/max: %" PRId64 "/%" PRId64 "/%" PRId64 "\n", info.counts.last_proposal_size,
+                  info.counts.min_proposal_size, info.counts.max_proposal_size);
     free(f);
-}
-
-/* Gauges of the ensemble, and of the role while there is one. prefix: "zk_" and a tab behind the name, or as Prometheus reads it. */
-static void put_peer_gauges(const struct peer_info *info, struct wr *w, const char *format)
-{
-    const struct {
-        const char *name;
-        int64_t value;
-        bool shown;
-    } gauges[] = {
-        { "quorum_size", info->quorum_size, true },
-        { "learners", info->learners, info->leading },
-        { "synced_followers", info->synced_followers, info->leading },
-        { "synced_observers", info->synced_observers, info->leading },
-        { "proposals_outstanding", (int64_t)info->outstanding, info->leading },
-        { "leader_uptime", info->leader_uptime_ms, info->leading },
-        { "election_time", info->election_time_ms, info->election_time_ms >= 0 },
-        { "looking_count", info->elections, true },
-        { "snap_count", (int64_t)info->snap_count, true },
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(gauges); i++) {
-        if (!gauges[i].shown)
-            continue;
-        if (strcmp(format, "mntr") == 0)
-            wr_printf(w, "zk_%s\t%" PRId64 "\n", gauges[i].name, gauges[i].value);
-        else
-            wr_printf(w, "# TYPE %s gauge\n%s %" PRId64 "\n", gauges[i].name, gauges[i].name, gauges[i].value);
-    }
-}
-
-void peer_prometheus(const struct server *s, struct wr *w)
-{
-    struct peer_info info;
-
-    if (!s->peer)
-        return;
-    peer_info(s->peer, &info);
-    put_peer_gauges(&info, w, "prometheus");
 }
 
 static void word_mntr(struct server *s, struct wr *w)
@@ -281,7 +245,7 @@ static void word_mntr(struct server *s, struct wr *w)
         wr_printf(w, "zk_peer_state\t%s\n", info.peer_state);
     figures_mntr(f, w);
     if (s->peer)
-        put_peer_gauges(&info, w, "mntr");
+        peer_mntr(s->peer, &info, w);
     free(f);
 }
 

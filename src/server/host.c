@@ -285,9 +285,10 @@ static struct qnet_options net_options(const struct server *s)
         .my_sid = s->my_sid,
         .multi_address = cfg->multi_address,
         .listen_on_all_ips = cfg->listen_on_all_ips,
-        .bind_tries = 3,
+        .tcp_keepalive = cfg->quorum_keepalive,
+        .bind_tries = cfg->election_bind_tries,
         .cnx_timeout_ms = (int32_t)cfg->cnx_timeout_ms,
-        .hello_timeout_ms = cfg->tick_ms * cfg->sync_limit,
+        .hello_timeout_ms = cfg->quorum_cnxn_timeout_ms > 0 ? cfg->quorum_cnxn_timeout_ms : cfg->tick_ms * cfg->sync_limit,
         .follow_delay_ms = (int32_t)cfg->leader_connect_delay_ms,
         .max_buffer = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
     };

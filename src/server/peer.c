@@ -54,12 +54,14 @@ int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret,
     p->my_sid = host->my_sid;
     p->tree = tree;
     p->election_ms = -1;
+    p->counts.last_proposal_size = p->counts.min_proposal_size = p->counts.max_proposal_size = -1;
     p->committed = quorum_config_ref(cfg->members);
     if (cfg->members_next && cfg->members_next->version > cfg->members->version)
         p->seen = quorum_config_ref(cfg->members_next);
     p->window = zab_window_new((size_t)cfg->commit_log_count, 0);
     p->pushed = p->persisted = tree_last_zxid(tree);
-    p->now_ms = p->polled_ms = p->host.now_ms(p->host.data);
+    p->now_ms = p->polled_ms = p->unserved_ms = p->host.now_ms(p->host.data);
+    p->rng = (uint64_t)p->my_sid << 32 ^ (uint64_t)p->now_ms;
     int rc = storage_epochs_load(p->host.storage, tree_last_zxid(tree), &p->epochs, err);
     if (rc == 0)
         rc = peer_fill_window(p, err);
@@ -134,8 +136,20 @@ void peer_leave_core(struct peer *p)
     p->host.drain(p->host.data);
     p->host.become(p->host.data, CORE_NONE, 0);
     p->serving = false;
+    p->unserved_ms = p->now_ms;
     /* A snapshot that saw the uncommitted tail would bring it back after it was withdrawn (ZOOKEEPER-1549). */
     p->host.snapper_hold(p->host.data);
+}
+
+static void note_service(struct peer *p, enum core_role role)
+{
+    if (role == CORE_LEADER)
+        p->counts.last_proposal_size = p->counts.min_proposal_size = p->counts.max_proposal_size = -1;
+    else
+        peer_span_add(&p->counts.sync, p->now_ms - p->begun_ms);
+    if (p->unserved_ms != 0)
+        peer_span_add(role == CORE_LEADER ? &p->counts.leader_unavailable : &p->counts.unavailable, p->now_ms - p->unserved_ms);
+    p->unserved_ms = 0;
 }
 
 void peer_serve(struct peer *p, enum core_role role, int64_t epoch)
@@ -148,6 +162,7 @@ void peer_serve(struct peer *p, enum core_role role, int64_t epoch)
     election_set_peer_epoch(p->election, epoch);
     p->serving = true;
     p->role_ms = p->now_ms;
+    note_service(p, role);
     p->host.serving(p->host.data, true);
     log_info("quorum", "serving as %s in epoch %lld, %lld ms after the election began", as, (long long)epoch,
              (long long)(p->now_ms - p->looking_ms));
@@ -223,7 +238,8 @@ static void role_begin(struct peer *p)
     p->decided = ZAB_LOOKING;
     p->deaf = p->stopped = false;
     p->election_ms = p->now_ms - p->looking_ms;
-    p->elections++;
+    p->begun_ms = p->now_ms;
+    peer_span_add(&p->counts.election, p->election_ms);
     log_info("quorum", "%s: server %lld leads, elected in %lld ms", zab_state_str(p->state), (long long)v.leader,
              (long long)p->election_ms);
     if (p->state == ZAB_LEADING)
@@ -232,13 +248,38 @@ static void role_begin(struct peer *p)
         learn_begin(p, p->state == ZAB_OBSERVING, v.leader);
 }
 
+int64_t peer_random_delay(struct peer *p, int32_t max_ms)
+{
+    uint64_t z = (p->rng += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64 */
+
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return max_ms > 0 ? (int64_t)((z ^ (z >> 31)) % (uint64_t)max_ms) : 0;
+}
+
 static void look(struct peer *p)
 {
     p->state = ZAB_LOOKING;
     p->looking_ms = p->now_ms;
+    p->look_due_ms = 0;
+    p->counts.looks++;
     log_info("quorum", "looking for a leader: last zxid 0x%llx, epoch %lld", (unsigned long long)tree_last_zxid(p->tree),
              (long long)p->epochs.current);
     election_start(p->election, tree_last_zxid(p->tree), p->epochs.current, p->now_ms);
+}
+
+/* An observer of many may be told to leave the others time, so that they do not all come at once. */
+static void look_soon(struct peer *p)
+{
+    int64_t delay = p->state == ZAB_OBSERVING ? peer_random_delay(p, p->host.cfg->observer_election_delay_ms) : 0;
+
+    if (delay == 0) {
+        look(p);
+        return;
+    }
+    p->state = ZAB_LOOKING;
+    p->looking_ms = p->now_ms;
+    p->look_due_ms = p->now_ms + delay;
 }
 
 /* The configuration says who leads and what we are: no election is needed. */
@@ -269,7 +310,7 @@ static void role_over(struct peer *p)
     if (p->stop.stop == ZAB_STOP_RECONFIG && p->reassigned)
         assume(p);
     else
-        look(p);
+        look_soon(p);
     p->reassigned = false;
 }
 
@@ -307,6 +348,7 @@ static void append(struct peer *p, const struct zab_effect *e)
 
     peer_announce(p, e->zxid);
     wr_bytes(&p->appends.bytes, e->bytes.p, e->bytes.n);
+    p->counts.proposals_received += p->learner != NULL;
     VEC_PUSH(&p->appends.entries, entry);
 }
 
@@ -396,6 +438,19 @@ static bool machine_step(struct peer *p)
 
 /* ---- effects of the election ---- */
 
+/* A voter looks again while we still wait for a quorum to say its epochs: it may not come any more (ZOOKEEPER-3109). */
+static void give_up_early(struct peer *p)
+{
+    int64_t limit = p->host.cfg->epoch_wait_ms;
+    struct zab_leader_stats st;
+
+    if (limit < 0 || !p->leader || p->now_ms - p->begun_ms <= limit)
+        return;
+    zab_leader_stats(p->leader, &st);
+    if (st.phase == ZAB_LEADER_DISCOVERY)
+        zab_leader_stop(p->leader);
+}
+
 static bool election_step(struct peer *p)
 {
     const struct election_effect *fx;
@@ -419,6 +474,7 @@ static bool election_step(struct peer *p)
             p->host.net->election_restart(p->net);
             break;
         case ELECTION_VOTER_LOOKING:
+            give_up_early(p);
             break;
         }
     }
@@ -454,6 +510,10 @@ int64_t peer_next_wake(const struct peer *p)
     if (p->learner)
         wake = MIN(wake, zab_learner_next_wake(p->learner));
     wake = MIN(wake, read_only_due_ms(p));
+    if (p->look_due_ms != 0)
+        wake = MIN(wake, p->look_due_ms);
+    if (p->follow_due_ms != 0)
+        wake = MIN(wake, p->follow_due_ms);
     return p->pushed > p->persisted && !p->draining ? MIN(wake, p->polled_ms + p->host.cfg->tick_ms) : wake;
 }
 
@@ -488,6 +548,10 @@ void peer_poll(struct peer *p)
     watch_log(p);
     if (p->now_ms >= read_only_due_ms(p))
         read_only_begin(p);
+    if (p->look_due_ms != 0 && p->now_ms >= p->look_due_ms && !p->ending)
+        look(p);
+    if (p->follow_due_ms != 0 && p->now_ms >= p->follow_due_ms)
+        learn_connect(p);
     if (p->leader)
         zab_leader_tick(p->leader, p->now_ms);
     if (p->learner && p->serving)
@@ -532,13 +596,19 @@ static void forward(struct peer *p, const struct core_effect *e)
         zab_learner_sync(p->learner, &req, &e->auth, e->tag);
 }
 
+static void propose(struct peer *p, const struct core_effect *e)
+{
+    peer_note_proposal(p, e->bytes.n);
+    zab_leader_propose(p->leader, e->zxid, e->bytes);
+}
+
 void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t count)
 {
     for (size_t i = 0; i < count && p->serving && !p->deaf; i++) {
         const struct core_effect *e = &fx[i];
 
         if (e->type == CORE_PROPOSE && zab_leader_next_zxid(p->leader) == e->zxid)
-            zab_leader_propose(p->leader, e->zxid, e->bytes);
+            propose(p, e);
         else if (e->type == CORE_FORWARD || e->type == CORE_SYNC)
             forward(p, e);
         else if (e->type == CORE_REVALIDATE)
@@ -563,70 +633,4 @@ void peer_end(struct peer *p)
         ;
     peer_flush(p);
     p->host.snapper_release(p->host.data);
-}
-
-/* ---- looking in ---- */
-
-static const char *state_text(const struct peer *p)
-{
-    if (p->leader) {
-        static const char *const texts[] = {
-            [ZAB_LEADER_DISCOVERY] = "leading - discovery",
-            [ZAB_LEADER_EPOCH_ACK] = "leading - discovery",
-            [ZAB_LEADER_NEWLEADER] = "leading - synchronization",
-            [ZAB_LEADER_SERVING] = "leading - broadcast",
-            [ZAB_LEADER_STOPPED] = "leading",
-        };
-        struct zab_leader_stats st;
-
-        zab_leader_stats(p->leader, &st);
-        return texts[st.phase];
-    }
-    if (p->learner) {
-        static const char *const texts[][2] = {
-            [ZAB_LEARNER_CONNECTING] = { "following - discovery", "observing - discovery" },
-            [ZAB_LEARNER_DISCOVERY] = { "following - discovery", "observing - discovery" },
-            [ZAB_LEARNER_SYNC] = { "following - synchronization", "observing - synchronization" },
-            [ZAB_LEARNER_SERVING] = { "following - broadcast", "observing - broadcast" },
-            [ZAB_LEARNER_STOPPED] = { "following", "observing" },
-        };
-        struct zab_learner_stats st;
-
-        zab_learner_stats(p->learner, &st);
-        return texts[st.phase][p->state == ZAB_OBSERVING];
-    }
-    return "looking - election";
-}
-
-void peer_info(const struct peer *p, struct peer_info *ret)
-{
-    const struct quorum_member *me = quorum_config_member(p->committed, p->my_sid);
-
-    *ret = (struct peer_info){
-        .peer_state = state_text(p),
-        .my_sid = p->my_sid,
-        .election_port = me ? me->addrs[0].election_port : -1,
-        .quorum_port = me ? me->addrs[0].quorum_port : -1,
-        .observer = me && me->role == MEMBER_OBSERVER,
-        .quorum_size = (uint32_t)p->committed->voters.len,
-        .config_text = (const char *)p->committed->text.p,
-        .leading = p->leader && p->serving,
-        .election_time_ms = p->election_ms,
-        .elections = p->elections,
-        .snap_count = p->snap_count,
-    };
-    if (p->serving)
-        ret->mode = p->leader ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
-    if (p->read_only)
-        ret->mode = "read-only";
-    if (ret->leading) {
-        struct zab_leader_stats st;
-
-        zab_leader_stats(p->leader, &st);
-        ret->learners = st.learners;
-        ret->synced_followers = st.synced_followers;
-        ret->synced_observers = st.synced_observers;
-        ret->outstanding = st.outstanding;
-        ret->leader_uptime_ms = p->now_ms - p->role_ms;
-    }
 }

@@ -1,5 +1,6 @@
 /* peer_internal.h - what the files of the quorum peer share. See peer.h.
  *
+ * peer_info.c   figures
  * peer.c        life cycle: election, roles, configurations     peer_lead.c   a leader's effects: snapshots and logs for learners
  * peer_config.c configurations: requests, activation
  * peer_disk.c   epochs, log, window, recovery                   peer_learn.c  a learner's effects: synchronisation, transactions */
@@ -73,10 +74,15 @@ struct peer {
     bool receiving;
 
     int64_t looking_ms;                     /* when this election began; 0: none */
+    int64_t look_due_ms;                    /* an observer waits before it looks; 0: it does not */
+    int64_t follow_due_ms;                  /* an observer waits before it connects; 0: it does not */
+    int64_t follow_sid;
+    uint64_t rng;                           /* of such delays */
     int64_t election_ms;                    /* how long the last one took; -1: none yet */
-    int64_t elections;
     int64_t role_ms;                        /* when the role began to serve */
-    uint64_t snap_count;
+    int64_t begun_ms;                       /* when it was chosen */
+    int64_t unserved_ms;                    /* when service was lost; 0: it is there */
+    struct peer_counts counts;
 };
 
 static inline void peer_done(struct peer *p, struct done d)
@@ -90,6 +96,7 @@ static inline struct quorum_view peer_view(const struct peer *p)
 
 /* peer.c */
 struct zab_start peer_start(struct peer *p);
+int64_t peer_random_delay(struct peer *p, int32_t max_ms); /* below max_ms; 0 when that is */
 /* The core has no role any more: committed transactions are applied and answered, clients gone, no snapshot is being written. */
 void peer_leave_core(struct peer *p);
 void peer_serve(struct peer *p, enum core_role role, int64_t epoch);
@@ -105,6 +112,10 @@ void config_seen(struct peer *p, struct quorum_config *c);
 void config_activate(struct peer *p, struct quorum_config *c, int64_t designated);
 void config_adopt(struct peer *p, struct quorum_config *c); /* a peer said that it is committed, while we look for a leader */
 void config_show(struct peer *p); /* /zookeeper/config := the committed one, unless it is that */
+
+/* peer_info.c */
+void peer_span_add(struct peer_span *s, int64_t ms);
+void peer_note_proposal(struct peer *p, size_t bytes);
 
 /* peer_disk.c. Failures do not come back: a server that cannot write its disk stops. */
 void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);
@@ -135,6 +146,7 @@ void lead_failed(void *data, const char *text);
 
 /* peer_learn.c */
 void learn_begin(struct peer *p, bool observer, int64_t leader_sid);
+void learn_connect(struct peer *p); /* follow_due_ms has come */
 void learn_end(struct peer *p);
 void learn_effect(struct peer *p, const struct zab_effect *e);
 void learn_done(struct peer *p, const struct done *d);

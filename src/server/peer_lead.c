@@ -34,6 +34,10 @@ static void log_job_end(struct peer *p, size_t i)
 
 void lead_end(struct peer *p)
 {
+    struct zab_leader_stats st;
+
+    zab_leader_stats(p->leader, &st);
+    p->counts.diff_count += st.diff_count;
     p->host.net->lead_stop(p->net); /* ends the streams, which walk the tree */
     while (p->logs.len > 0)
         log_job_end(p, 0);
@@ -125,7 +129,7 @@ static void send_snapshot(struct peer *p, const struct zab_effect *e)
     ASSERT(tree_last_zxid(p->tree) >= e->zxid);
     st->p = p;
     st->encoder = snap_encoder_new(p->tree, &(struct snapshot_locks){ .lock = no_lock, .unlock = no_lock });
-    p->snap_count++;
+    p->counts.snap_count++;
     if (p->host.net->peer_stream(p->net, e->conn, &(struct qnet_stream){ st, stream_produce, stream_done }) < 0)
         stream_free(st); /* it is gone: the machine hears of that by peer_closed */
 }

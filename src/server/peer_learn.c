@@ -5,7 +5,6 @@
 void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
 {
     const struct server_config *cfg = p->host.cfg;
-    const struct quorum_member *m = quorum_config_member(p->committed, leader_sid);
     struct zab_learner_options opt = {
         .start = peer_start(p),
         .leader_sid = leader_sid,
@@ -13,13 +12,27 @@ void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
         .no_observer_log = observer && !cfg->observer_log,
         .resync = p->resync,
     };
-    int32_t ticks = cfg->connect_limit > 0 ? cfg->connect_limit : cfg->init_limit;
+    int64_t delay = observer ? peer_random_delay(p, cfg->observer_reconnect_delay_ms) : 0;
 
     p->resync = false;
     p->paused = p->receiving = false;
     p->learner = zab_learner_new(&opt);
+    p->follow_sid = leader_sid;
+    if (delay > 0)
+        p->follow_due_ms = p->now_ms + delay;
+    else
+        learn_connect(p);
+}
+
+void learn_connect(struct peer *p)
+{
+    const struct server_config *cfg = p->host.cfg;
+    const struct quorum_member *m = quorum_config_member(p->committed, p->follow_sid);
+    int32_t ticks = cfg->connect_limit > 0 ? cfg->connect_limit : cfg->init_limit;
+
+    p->follow_due_ms = 0;
     if (!m && p->seen)
-        m = quorum_config_member(p->seen, leader_sid);
+        m = quorum_config_member(p->seen, p->follow_sid);
     if (m)
         p->host.net->follow(p->net, m, (int64_t)ticks * cfg->tick_ms, p->now_ms);
     else
@@ -28,6 +41,7 @@ void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
 
 void learn_end(struct peer *p)
 {
+    p->follow_due_ms = 0;
     p->host.net->unfollow(p->net);
     snap_decoder_free(p->decoder);
     p->decoder = NULL;
@@ -116,7 +130,7 @@ static int64_t take_snapshot(void *data, const uint8_t *bytes, size_t n, bool *r
 
 static void load_snapshot(struct peer *p, int64_t zxid)
 {
-    p->snap_count++;
+    p->counts.snap_count++;
     p->snap_zxid = zxid;
     p->decoder = snap_decoder_new(p->host.storage);
     p->receiving = true;
@@ -130,6 +144,7 @@ static void commit(struct peer *p, const struct zab_effect *e)
 {
     if (!p->serving)
         return;
+    p->counts.commits_received++;
     int rc = core_learner_txn(p->core, e->zxid, e->bytes);
     if (rc < 0) {
         log_error("quorum", "the leader's transaction 0x%llx is malformed", (unsigned long long)e->zxid);

@@ -376,7 +376,8 @@ const char *four_letter_name(int word);
 bool four_letter_allowed(const char *whitelist, int word);
 bool four_letter_local(int word);                          /* answered by any thread, without the core thread */
 void four_letter_answer(struct server *s, int word, struct wr *w); /* others: core thread, no lock held */
-/* Core thread, no lock held. Gauges of an ensemble for the metrics page; nothing when standalone. */
+/* peer_figures.c. Core thread, no lock held. Figures of an ensemble for mntr and for the metrics page; the latter nothing when standalone. */
+void peer_mntr(const struct peer *p, const struct peer_info *info, struct wr *w);
 void peer_prometheus(const struct server *s, struct wr *w);
 /* Core thread, no lock held. */
 void figures_collect(struct server *s, struct figures *f);

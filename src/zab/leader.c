@@ -374,7 +374,8 @@ void zab_leader_effects_clear(struct zab_leader *l)
 void zab_leader_stats(const struct zab_leader *l, struct zab_leader_stats *ret)
 {
     *ret = (struct zab_leader_stats){ .phase = l->phase, .epoch = l->epoch, .last_proposed = l->last_proposed,
-        .last_committed = l->last_committed, .outstanding = l->outstanding.len, .learners = (uint32_t)l->peers.len };
+        .last_committed = l->last_committed, .outstanding = l->outstanding.len, .learners = (uint32_t)l->peers.len,
+        .pending_syncs = l->syncs.len - l->syncs_head, .diff_count = l->diff_count };
     for (size_t i = 0; i < l->peers.len; i++) {
         const struct peer *p = l->peers.items[i];
         if (p->state == PEER_LIVE && p->observer)

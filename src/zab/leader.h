@@ -77,6 +77,7 @@ struct zab_leader {
     struct VEC(struct peer *) peers; /* in order of arrival */
     struct u64map by_conn;
     uint32_t snap_syncs, diff_syncs;
+    uint64_t diff_count;
     uint32_t observers_live; /* observers to whom INFORM goes */
 
     struct txn_fifo outstanding;

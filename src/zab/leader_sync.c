@@ -85,6 +85,7 @@ static void send_op(struct zab_leader *l, struct peer *p, int32_t type, int64_t 
 {
     ASSERT(!p->op_sent);
     p->op_sent = true;
+    l->diff_count += type == QP_DIFF;
     effects_add(&l->fx, ZAB_NOTE)->text =
         arena_printf(&l->fx.arena, "synchronising server %lld by %s%s at zxid 0x%llx: it has 0x%llx", (long long)p->sid,
                      qp_type_str(type), p->state == PEER_LOG ? " from the log" : "", (unsigned long long)zxid,

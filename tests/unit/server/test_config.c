@@ -158,6 +158,38 @@ static void test_values(void **state)
     server_config_free(&cfg);
 }
 
+static void test_ensemble_values(void **state)
+{
+    struct server_config cfg;
+    struct storage_error err;
+
+    assert_int_equal(read_text(&cfg,
+                               "dataDir=/d\nclientPort=1\nleaderServes=no\nzookeeper.tcpKeepAlive=true\nquorumCnxnTimeoutMs=700\n"
+                               "electionPortBindRetry=0\nobserver.reconnectDelayMs=30\nobserver.election.DelayMs=200\n"
+                               "leader.maxTimeToWaitForEpoch=400\nreadonlymode.enabled=true\nlocalSessionsEnabled=true\n"
+                               "localSessionsUpgradingEnabled=true\n",
+                               &err),
+                     0);
+    assert_false(cfg.leader_serves);
+    assert_true(cfg.quorum_keepalive);
+    assert_int_equal(cfg.quorum_cnxn_timeout_ms, 700);
+    assert_int_equal(cfg.election_bind_tries, 0);
+    assert_int_equal(cfg.observer_reconnect_delay_ms, 30);
+    assert_int_equal(cfg.observer_election_delay_ms, 200);
+    assert_int_equal(cfg.epoch_wait_ms, 400);
+    assert_true(cfg.read_only_mode);
+    assert_true(cfg.local_sessions);
+    assert_true(cfg.local_upgrade);
+    server_config_free(&cfg);
+    assert_int_equal(read_text(&cfg, "dataDir=/d\nclientPort=1\n", &err), 0);
+    assert_true(cfg.leader_serves);
+    assert_false(cfg.quorum_keepalive || cfg.read_only_mode || cfg.local_sessions || cfg.local_upgrade);
+    assert_int_equal(cfg.quorum_cnxn_timeout_ms, -1);
+    assert_int_equal(cfg.election_bind_tries, 3);
+    assert_int_equal(cfg.epoch_wait_ms, -1);
+    server_config_free(&cfg);
+}
+
 static void test_defaults(void **state)
 {
     struct server_config cfg;
@@ -269,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_syntax),       cmocka_unit_test(test_errors),   cmocka_unit_test(test_missing_file),
         cmocka_unit_test(test_members),      cmocka_unit_test(test_dynamic_file),
         cmocka_unit_test(test_values),       cmocka_unit_test(test_defaults),
+        cmocka_unit_test(test_ensemble_values),
     };
     int fd = mkstemp(path);
 

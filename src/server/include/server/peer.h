@@ -40,6 +40,25 @@ void peer_flush(struct peer *p);
 void peer_end(struct peer *p);
 
 /* ---- looking in ---- */
+struct peer_span { /* how long something took, ms */
+    uint64_t count;
+    int64_t sum, min, max;
+};
+/* Since the process began, but for the sizes. */
+struct peer_counts {
+    uint64_t looks;       /* elections entered */
+    uint64_t snap_count;  /* snapshots sent or received */
+    uint64_t diff_count;  /* learners sent transactions instead; in epochs that we led before */
+    uint64_t proposals_received, commits_received; /* as a learner */
+    int64_t last_proposal_size, min_proposal_size, max_proposal_size; /* as a leader, of this epoch; -1: none */
+    struct peer_span election, sync /* of a learner, from its choice to its service */, unavailable, leader_unavailable;
+};
+struct peer_learner {     /* as a leader */
+    int64_t sid;
+    bool observer, synced;
+    int64_t lag;          /* proposals that it has not acknowledged (observer: not been sent); -1: not synced */
+    int64_t silent_ms;
+};
 struct peer_info {
     const char *mode;       /* "leader", "follower", "observer", "read-only"; NULL: not serving */
     const char *peer_state; /* as mntr shows it: "following - broadcast" */
@@ -50,13 +69,15 @@ struct peer_info {
     const char *config_text;
     /* leader */
     bool leading;
-    uint32_t learners, synced_followers, synced_observers;
-    size_t outstanding;
+    uint32_t learners, synced_followers, synced_observers, synced_non_voting;
+    size_t outstanding, pending_syncs;
+    uint64_t diff_count;  /* all of them */
     int64_t leader_uptime_ms;
     int64_t election_time_ms; /* of the last election; -1: none yet */
-    int64_t elections;
-    uint64_t snap_count;
+    struct peer_counts counts;
 };
 void peer_info(const struct peer *p, struct peer_info *ret);
+/* A leader's learners; returns how many there are. */
+size_t peer_learners(const struct peer *p, struct peer_learner *ret, size_t cap);
 
 #endif

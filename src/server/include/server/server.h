@@ -56,6 +56,11 @@ struct server_config {
     bool read_only_mode;        /* readonlymode.enabled: without a quorum, serve those who take a read-only server */
     bool local_sessions, local_upgrade; /* localSessionsEnabled, localSessionsUpgradingEnabled */
     bool leader_serves;
+    bool quorum_keepalive;      /* tcpKeepAlive: between servers */
+    int32_t quorum_cnxn_timeout_ms; /* quorumCnxnTimeoutMs; 0 or less: sync_limit */
+    int32_t election_bind_tries; /* electionPortBindRetry; 0: for ever */
+    int32_t observer_reconnect_delay_ms, observer_election_delay_ms; /* upper bounds of random delays */
+    int64_t epoch_wait_ms;      /* leader.maxTimeToWaitForEpoch; negative: off */
     bool no_confirm_sync;       /* quoll.confirmSync=false: answer syncs as the reference does, without asking a quorum */
     int32_t init_limit, sync_limit; /* ticks; 0: not set */
     int32_t connect_limit;      /* connectToLearnerMasterLimit, ticks; 0: init_limit */

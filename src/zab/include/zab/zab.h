@@ -167,6 +167,8 @@ struct zab_leader_stats {
     int64_t last_proposed, last_committed;
     size_t outstanding;     /* proposals without a quorum yet */
     uint32_t learners, synced_followers, synced_observers;
+    size_t pending_syncs;   /* not answered yet */
+    uint64_t diff_count;    /* learners that were sent transactions instead of a snapshot */
 };
 void zab_leader_stats(const struct zab_leader *l, struct zab_leader_stats *ret);
 struct zab_peer_stats {

@@ -1,0 +1,228 @@
+"""Settings of an ensemble, one by one: what each changes as seen from outside. And the figures of the roles."""
+import socket
+import struct
+import time
+
+import apache
+import pytest
+from conftest import skip_loudly
+from kazoo.client import KazooClient
+from kazoo.retry import KazooRetry
+from quollens import Ensemble, QuollMember
+from quollproc import eventually
+from zkserver import free_port
+
+LOOKING, LEADING = 0, 2
+
+
+def connect(hosts, timeout=10.0, **kwargs):
+    retry = KazooRetry(max_tries=-1, delay=0.01, backoff=1, max_jitter=0.01)
+    client = KazooClient(hosts, timeout=timeout, connection_retry=retry, **kwargs)
+    client.start(timeout=30)
+    return client
+
+
+def close(*clients):
+    for c in clients:
+        c.stop()
+        c.close()
+
+
+def mntr(server):
+    return dict(line.split("\t", 1) for line in server.four_letter("mntr").splitlines() if "\t" in line)
+
+
+# ---- sockets ----
+
+def keepalive_timers(ports):
+    """How many established connections of these local or remote ports have a keep-alive timer."""
+    count = 0
+    with open("/proc/net/tcp", encoding="ascii") as f:
+        for line in f.readlines()[1:]:
+            word = line.split()
+            if word[3] == "01" and {int(word[1].split(":")[1], 16), int(word[2].split(":")[1], 16)} & ports:
+                count += word[5].startswith("02")
+    return count
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_tcp_keep_alive(build_dir, on):
+    with Ensemble(build_dir, "qqq", {"tcpKeepAlive": str(on).lower()}) as e:
+        ports = {int(p) for i in (1, 2, 3) for p in e.servers[0].props[f"server.{i}"].split(":")[1:3]}
+        if on:
+            eventually(lambda: keepalive_timers(ports) > 0, 10, "a keep-alive timer")
+        else:
+            assert keepalive_timers(ports) == 0
+
+
+def test_silent_stranger_is_closed(build_dir):
+    """quorumCnxnTimeoutMs: who connects to the election port and says nothing."""
+    with Ensemble(build_dir, "qq", {"quorumCnxnTimeoutMs": 300, "syncLimit": 100}) as e:
+        port = int(e.servers[0].props["server.1"].split(":")[2])
+        start = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as s:
+            assert s.recv(1) == b""
+        assert time.monotonic() - start < 10  # syncLimit would be 50 s
+
+
+def test_election_port_in_use(build_dir):
+    """electionPortBindRetry: that many tries, then the reference's exit code."""
+    lines = {f"server.{i}": f"127.0.0.1:{free_port()}:{free_port()}" for i in (1, 2)}
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", int(lines["server.1"].split(":")[2])))
+        taken.listen()
+        server = QuollMember(build_dir, 1, {"initLimit": 5, "syncLimit": 5, "electionPortBindRetry": 2, **lines})
+        try:
+            server.start(wait=False)
+            assert server.process.wait(timeout=20) == 14
+            assert server.log_path.read_text().count("trying again") == 1
+            server.process = None
+        finally:
+            server.close()
+
+
+# ---- elections ----
+
+def notification(state, leader, zxid, rnd, epoch, config):
+    body = struct.pack(">iqqqqii", state, leader, zxid, rnd, epoch, 2, len(config)) + config
+    return struct.pack(">i", len(body)) + body
+
+
+class FakeVoter:
+    """Server 1, as far as the election port goes: votes for whoever asks, and follows nobody."""
+
+    def __init__(self, port):
+        self.listener = socket.create_server(("127.0.0.1", port))
+        self.listener.settimeout(20)
+
+    def read(self, n):
+        out = b""
+        while len(out) < n:
+            part = self.socket.recv(n - len(out))
+            assert part, "closed"
+            out += part
+        return out
+
+    def meet(self):
+        """The other has the higher id, so it is the one to connect."""
+        self.socket, _ = self.listener.accept()
+        self.socket.settimeout(20)
+        head = self.read(20)
+        self.read(struct.unpack(">i", head[16:])[0])
+
+    def hear(self):
+        """(state, leader, zxid, round, epoch), config."""
+        body = self.read(struct.unpack(">i", self.read(4))[0])
+        return struct.unpack(">iqqqq", body[:36]), body[44:]
+
+    def close(self):
+        self.socket.close()
+        self.listener.close()
+
+
+@pytest.mark.parametrize("limit", [100, -1])
+def test_leader_gives_up_early(build_dir, limit):
+    """leader.maxTimeToWaitForEpoch: a voter that looks again while the leader still waits for its epoch ends that wait; by default initLimit does."""
+    lines = {f"server.{i}": f"127.0.0.1:{free_port()}:{free_port()}" for i in (1, 2)}
+    server = QuollMember(build_dir, 2, {"initLimit": 100, "syncLimit": 5, "leader.maxTimeToWaitForEpoch": limit, **lines})
+    fake = FakeVoter(int(lines["server.1"].split(":")[2]))
+    try:
+        server.start(wait=False)
+        fake.meet()
+        vote, config = fake.hear()
+        assert vote[0] == LOOKING and vote[1] == 2
+        fake.socket.sendall(notification(LOOKING, *vote[1:], config))
+        eventually(lambda: "leading: server 2 leads" in server.log_path.read_text(), 10, "an elected leader")
+        time.sleep(0.3)  # the limit has to pass
+        fake.socket.sendall(notification(LOOKING, 1, 0, vote[3] + 1, 0, config))
+        if limit > 0:
+            eventually(lambda: "leading no longer" in server.log_path.read_text(), 5, "giving up")
+        else:
+            vote, _ = fake.hear()
+            while vote[0] != LEADING:  # its answer: it still leads
+                vote, _ = fake.hear()
+            assert "leading no longer" not in server.log_path.read_text()
+    finally:
+        server.close()
+        fake.close()
+
+
+def test_observer_delays(build_dir):
+    """An observer that waits before it looks and before it connects comes back all the same."""
+    delays = {"observer.election.DelayMs": 300, "observer.reconnectDelayMs": 300}
+    with Ensemble(build_dir, "qqqQ", delays) as e:
+        observer = e.servers[3]
+        c = connect(observer.address)
+        c.create("/a")
+        for _ in range(2):
+            leader = e.leader()
+            leader.kill9()
+            eventually(lambda: e.mode(observer) == "observer" and c.connected and c.exists("/a"), 20, "the observer again")
+            leader.start()
+        close(c)
+
+
+# ---- figures ----
+
+def test_figures_of_roles(build_dir):
+    with Ensemble(build_dir, "qqqQ") as e:
+        leader = e.leader()
+        c = connect(leader.address)
+        for i in range(20):
+            c.create(f"/n{i}", b"x" * 100)
+        figures = mntr(leader)
+        assert figures["zk_server_state"] == "leader"
+        assert figures["zk_learners"] == "3" and figures["zk_synced_followers"] == "2" and figures["zk_synced_observers"] == "1"
+        assert figures["zk_synced_non_voting_followers"] == "0" and figures["zk_pending_syncs"] == "0"
+        assert int(figures["zk_min_proposal_size"]) > 0
+        assert int(figures["zk_max_proposal_size"]) >= int(figures["zk_last_proposal_size"]) > 100
+        assert figures["zk_cnt_election_time"] >= "1" and int(figures["zk_last_election_time"]) >= 0
+        assert "Proposal sizes last/min/max: " in leader.four_letter("srvr")
+        close(c)
+
+
+def test_lag(build_dir):
+    """How far a follower is behind, while it is stopped and after."""
+    with Ensemble(build_dir, "qqq", {"syncLimit": 60}) as e:
+        leader = e.leader()
+        slow = e.followers()[0]
+        c = connect(leader.address)
+        slow.pause()
+        for i in range(30):
+            c.create(f"/n{i}")
+        figures = mntr(leader)
+        assert int(figures[f"zk_learner_{slow.myid}_lag"]) in (30, 31)  # with or without the session
+        others = [s for s in e.servers if s is not leader and s is not slow]
+        assert int(figures[f"zk_learner_{others[0].myid}_lag"]) <= 1
+        slow.resume()
+        eventually(lambda: mntr(leader)[f"zk_learner_{slow.myid}_lag"] == "0", 20, "catching up")
+        follower = mntr(slow)
+        assert int(follower["zk_learner_proposal_received_count"]) >= 30
+        assert int(follower["zk_learner_commit_received_count"]) >= 30
+        assert int(follower["zk_cnt_follower_sync_time"]) >= 1
+        assert "zk_learners" not in follower
+        close(c)
+
+
+def test_keys_of_the_reference(build_dir):
+    """Dashboards made for Apache's mntr find the gauges of each role here too."""
+    missing = apache.available()
+    if missing:
+        skip_loudly(missing)
+    roles = {}
+    for kinds in ("aaa", "qqq"):
+        with Ensemble(build_dir, kinds) as e:
+            c = connect(e.leader().address)
+            c.create("/x", b"")
+            close(c)
+            for s in (e.leader(), e.followers()[0]):
+                roles[kinds, e.mode(s)] = set(mntr(s))
+    wanted = ("learners", "synced_followers", "synced_observers", "synced_non_voting_followers", "pending_syncs", "leader_uptime",
+              "last_proposal_size", "min_proposal_size", "max_proposal_size", "quorum_size", "global_sessions", "local_sessions",
+              "looking_count", "proposal_count", "commit_count", "diff_count", "snap_count", "cnt_election_time", "avg_election_time",
+              "cnt_follower_sync_time", "cnt_unavailable_time", "cnt_leader_unavailable_time", "learner_proposal_received_count",
+              "learner_commit_received_count", "peer_state", "server_state", "num_alive_connections", "outstanding_requests")
+    for role in ("leader", "follower"):
+        there = {f"zk_{k}" for k in wanted} & roles["aaa", role]
+        assert len(there) > 15, sorted(roles["aaa", role])
+        assert there <= roles["qqq", role], sorted(there - roles["qqq", role])
