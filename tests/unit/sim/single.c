@@ -60,14 +60,32 @@ static uint32_t client_of(const struct single *w, uint64_t conn)
     return UINT32_MAX;
 }
 
-static void server_send(void *data, uint64_t conn, const void *p, size_t n)
+static void send_now(struct single *w, uint64_t conn, const void *p, size_t n)
 {
-    struct single *w = data;
     uint32_t i = client_of(w, conn);
 
     if (i != UINT32_MAX)
         post(w, (struct single_event){ .at_us = later(w, &w->conn[i].down_us), .type = TO_CLIENT, .client = i, .conn = conn,
                                        .bytes = { x_memdup(p, n), n } });
+}
+
+/* With late_events one event at a time is kept until something else was sent on its connection. */
+static void server_send(void *data, uint64_t conn, const void *p, size_t n)
+{
+    struct single *w = data;
+    struct buf held = w->held;
+
+    if (w->late_events && !held.p && n > 8 && (int32_t)load_u32((const uint8_t *)p + 4) == ZK_XID_EVENT) {
+        w->held = buf_of(x_memdup(p, n), n);
+        w->held_conn = conn;
+        return;
+    }
+    send_now(w, conn, p, n);
+    if (!held.p || w->held_conn != conn)
+        return;
+    w->held = buf_of(NULL, 0);
+    send_now(w, conn, held.p, held.n);
+    free((void *)(uintptr_t)held.p);
 }
 
 static void server_close(void *data, uint64_t conn)
@@ -134,6 +152,7 @@ void single_restart(struct single *w)
     struct arena a = arena_init();
     size_t kept = 0;
 
+    w->durable -= MIN(w->forgets, w->durable);
     front_free(w->front);
     core_free(w->core);
     tree_free(w->tree);
@@ -304,6 +323,7 @@ void single_done(struct single *w)
         free((void *)(uintptr_t)w->log.items[i].txn.p);
     for (size_t i = 0; i < w->queue.len; i++)
         free((void *)(uintptr_t)w->queue.items[i].bytes.p);
+    free((void *)(uintptr_t)w->held.p);
     VEC_FREE(&w->log);
     VEC_FREE(&w->queue);
     history_free(w->h);

@@ -44,6 +44,11 @@ struct single {
     struct VEC(struct single_event) queue;
     struct VEC(struct check_commit) log; /* appended */
     size_t durable;                      /* of them */
+    /* faults of the server's own, for which checks must be found */
+    size_t forgets;                      /* durable transactions lost at a restart */
+    bool late_events;                    /* an event comes behind the reply that shows it */
+    uint64_t held_conn;
+    struct buf held;                     /* owned */
     int64_t resets;                      /* one connection reset per so many events; 0: none */
     uint64_t events;
 };
