@@ -21,6 +21,23 @@ static const struct {
     [LOG_DEBUG] = { "debug", "DEBUG", "\033[36m" },
 };
 
+static void (*sink)(void *data, enum log_level level, const char *component, const char *text);
+static void *sink_data;
+
+void log_set_sink(void (*fn)(void *data, enum log_level level, const char *component, const char *text), void *data)
+{
+    sink = fn;
+    sink_data = data;
+}
+
+static void log_to_sink(enum log_level level, const char *component, const char *fmt, va_list ap)
+{
+    char text[LINE_MAX_BYTES];
+
+    if (vsnprintf(text, sizeof(text), fmt, ap) >= 0) /* cut, as a line is */
+        sink(sink_data, level, component, text);
+}
+
 void log_set_level(enum log_level level)
 {
     atomic_store_explicit(&current_level, (int)level, memory_order_relaxed);
@@ -45,6 +62,13 @@ void log_line(enum log_level level, const char *component, const char *fmt, ...)
 {
     if (!log_enabled(level))
         return;
+    va_list ap;
+    if (sink) {
+        va_start(ap, fmt);
+        log_to_sink(level, component, fmt, ap);
+        va_end(ap);
+        return;
+    }
     static atomic_int tty = -1;
     int colour = atomic_load_explicit(&tty, memory_order_relaxed);
     if (colour < 0) {
@@ -62,7 +86,6 @@ void log_line(enum log_level level, const char *component, const char *fmt, ...)
                      colour ? "\033[0m" : "", component);
     if (n < 0 || (size_t)n >= sizeof(line) - 1)
         return;
-    va_list ap;
     va_start(ap, fmt);
     int m = vsnprintf(line + n, sizeof(line) - 1 - (size_t)n, fmt, ap);
     va_end(ap);

@@ -128,7 +128,7 @@ static void send_snapshot(struct peer *p, const struct zab_effect *e)
 
     ASSERT(tree_last_zxid(p->tree) >= e->zxid);
     st->p = p;
-    st->encoder = snap_encoder_new(p->tree, &(struct snapshot_locks){ .lock = no_lock, .unlock = no_lock });
+    st->encoder = snap_encoder_new(p->tree, &(struct snapshot_locks){ .lock = no_lock, .unlock = no_lock, .step_nodes = p->host.snapshot_step_nodes });
     p->counts.snap_count++;
     if (p->host.net->peer_stream(p->net, e->conn, &(struct qnet_stream){ st, stream_produce, stream_done }) < 0)
         stream_free(st); /* it is gone: the machine hears of that by peer_closed */

@@ -53,7 +53,7 @@ static void encode_more(struct snap_encoder *e)
     wr_reset(&e->buf);
     e->pos = 0;
     e->locks.lock(e->locks.data);
-    bool more = snap_put_nodes(&e->buf, e->walk);
+    bool more = snap_put_nodes(&e->buf, e->walk, e->locks.step_nodes);
     e->locks.unlock(e->locks.data);
     if (more)
         return;

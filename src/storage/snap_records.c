@@ -12,7 +12,7 @@ static void no_lock(void *data)
 {
 }
 
-const struct snapshot_locks snap_no_locks = { .lock = no_lock, .unlock = no_lock };
+const struct snapshot_locks snap_no_locks = { .lock = no_lock, .unlock = no_lock, .step_nodes = STEP_NODES };
 
 /* ---- writing ---- */
 
@@ -38,12 +38,12 @@ void snap_put_tables(struct wr *w, struct tree *t)
     tree_each_acl(t, put_acl, w);
 }
 
-bool snap_put_nodes(struct wr *w, struct tree_walk *walk)
+bool snap_put_nodes(struct wr *w, struct tree_walk *walk, int step_nodes)
 {
     struct tree_walk_node n;
-    int64_t until = clock_mono_us() + STEP_US;
-    for (int i = 0; i < STEP_NODES && w->n < STEP_BYTES; i++) {
-        if (i % 64 == 63 && clock_mono_us() >= until)
+    int64_t until = step_nodes > 0 ? 0 : clock_mono_us() + STEP_US;
+    for (int i = 0; i < (step_nodes > 0 ? step_nodes : STEP_NODES) && w->n < STEP_BYTES; i++) {
+        if (step_nodes <= 0 && i % 64 == 63 && clock_mono_us() >= until)
             break;
         if (!tree_walk_next(walk, &n))
             return false;

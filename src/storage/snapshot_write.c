@@ -73,7 +73,7 @@ static int write_content(const struct storage_config *cfg, struct tree *t, struc
     for (bool more = true; more && rc == 0;) {
         locks->lock(locks->data);
         bool cancelled = locks->cancelled && locks->cancelled(locks->data);
-        more = !cancelled && snap_put_nodes(&w->buf, walk);
+        more = !cancelled && snap_put_nodes(&w->buf, walk, locks->step_nodes);
         if (!more)
             tail = (struct tail){ tree_last_zxid(t), tree_digest(t) };
         locks->unlock(locks->data);

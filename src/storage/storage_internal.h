@@ -96,7 +96,7 @@ extern const struct snapshot_locks snap_no_locks;
 void snap_put_tables(struct wr *w, struct tree *t); /* sessions and ACLs; under the lock */
 /* Encodes nodes for at most a millisecond, 2000 nodes or 256 KiB; under the lock. False when the walk is done; the end mark is the
  * caller's. */
-bool snap_put_nodes(struct wr *w, struct tree_walk *walk);
+bool snap_put_nodes(struct wr *w, struct tree_walk *walk, int step_nodes); /* as in struct snapshot_locks */
 /* Each reads one record into the tree. RC_SHORT: it is not whole yet, nothing was taken. RC_MALFORMED, RC_CORRUPT. */
 int snap_get_session(struct rd *r, struct tree *t);
 int snap_get_acl(struct rd *r, struct tree *t, struct arena *a);

@@ -96,7 +96,7 @@ struct zab_window *zab_window_new(size_t count, uint64_t max_bytes)
 {
     struct zab_window *w = x_calloc(1, sizeof(*w));
 
-    w->count_max = MAX(count, (size_t)ZAB_WINDOW_COUNT);
+    w->count_max = count > 0 ? count : ZAB_WINDOW_COUNT;
     w->bytes_max = max_bytes ? max_bytes : ZAB_WINDOW_BYTES;
     w->keep = INT64_MAX;
     return w;

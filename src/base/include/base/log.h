@@ -15,6 +15,8 @@ bool log_enabled(enum log_level level);
 int log_level_parse(const char *text, enum log_level *ret);
 /* component: a short literal such as "server", "dns". No trailing newline in fmt. */
 void log_line(enum log_level level, const char *component, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* Every line that the level lets through goes to fn instead of stderr; NULL: to stderr again. Before other threads run. */
+void log_set_sink(void (*fn)(void *data, enum log_level level, const char *component, const char *text), void *data);
 
 #define log_error(component, ...) log_line(LOG_ERROR, component, __VA_ARGS__)
 #define log_warn(component, ...) log_line(LOG_WARN, component, __VA_ARGS__)

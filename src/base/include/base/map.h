@@ -8,6 +8,9 @@
 
 uint64_t hash_bytes(const void *p, size_t n);      /* seeded xxh3; stable within the process only */
 uint64_t hash_u64(uint64_t v);
+/* Makes hash_bytes, and with it the order in which maps are walked, the same in every process: for what has to be repeatable. While no map
+ * has a key yet and no other thread runs. A server that anybody can talk to must not call it. */
+void hash_fix_seed(uint64_t fixed);
 
 struct strmap_slot {
     uint64_t hash;

@@ -56,6 +56,7 @@ struct peer_host {
     const struct storage_config *storage;
     const struct peer_net *net;
     int64_t my_sid;
+    int snapshot_step_nodes; /* of snapshots for learners, as in struct snapshot_locks */
 
     int64_t (*now_ms)(void *data); /* monotonic */
     /* The server cannot go on: a disk that failed (exit_code 0: the server's usual one), or what the reference ends with exit_code for. May return;

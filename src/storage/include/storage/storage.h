@@ -100,6 +100,7 @@ struct snapshot_locks {
     void *data;
     /* Files: asked before every batch, lock held. True: the snapshot ends with RC_CANCELLED and leaves nothing behind. NULL: never. */
     bool (*cancelled)(void *data);
+    int step_nodes; /* 0: as many as a millisecond allows; else exactly so many in one hold, whatever the time (the simulator) */
 };
 /* The name is the tree's last zxid when it began; so with locks NULL this is the exact snapshot of a learner at NEWLEADER,
  * durable on return. */

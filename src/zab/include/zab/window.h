@@ -58,7 +58,7 @@ struct buf zab_txn_config(const struct zab_txn *t);
 
 struct zab_window;
 
-/* count: 0 for the default, below it is raised to it. max_bytes: 0 for the default. */
+/* count, max_bytes: 0 for the default. */
 struct zab_window *zab_window_new(size_t count, uint64_t max_bytes);
 void zab_window_free(struct zab_window *w);
 /* Empties it: the history goes on behind zxid (a snapshot's). A new window is reset to 0. */
