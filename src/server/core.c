@@ -59,8 +59,8 @@ void core_tick(struct core *c, int64_t now_ms, int64_t wall_ms)
 int64_t core_next_wake(const struct core *c)
 {
     if (core_orders(c))
-        return c->orphans_due ? c->now_ms : MIN(c->sessions.next_expiry_ms, reaper_next_wake(c));
-    return c->role != CORE_NONE && c->sessions.local > 0 ? c->sessions.next_expiry_ms : INT64_MAX;
+        return c->orphans_due ? c->now_ms : MIN(sessions_next_wake(c), reaper_next_wake(c));
+    return c->role != CORE_NONE && c->sessions.local > 0 ? sessions_next_wake(c) : INT64_MAX;
 }
 
 /* ---- effects ---- */

@@ -36,7 +36,10 @@ struct session {
 struct sessions {
     struct u64map by_id;
     struct list ring[SESSION_RING];
-    int64_t interval_ms, next_expiry_ms;
+    int64_t interval_ms;
+    int64_t ticked_ms;      /* the last tick */
+    int64_t lag_ms;         /* how long we stood still: the sessions' clock is behind ours by that */
+    int64_t next_expiry_ms; /* like session.expiry_ms by the sessions' clock */
     int64_t next_id;
     size_t live;         /* global */
     size_t local;
@@ -45,6 +48,7 @@ struct sessions {
 
 void sessions_init(struct core *c, int64_t wall_ms);
 void sessions_done(struct core *c);
+int64_t sessions_next_wake(const struct core *c);
 struct session *core_session_find(const struct core *c, int64_t id); /* NULL: no such session */
 void core_session_touch(struct core *c, struct session *s);
 void core_session_set_closing(struct core *c, struct session *s);

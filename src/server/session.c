@@ -2,6 +2,8 @@
  *
  * Expiry is by buckets of one tick: a session lies in the bucket that ends after now + timeout, and when a bucket's end has
  * come, all in it expire. So touching is cheap (mostly nothing changes) and a session expires between its timeout and one tick later.
+ * The clock of all that stands while the server does (SIGSTOP, a machine that is starved or suspended): what clients said meanwhile is
+ * still in the sockets, the touches of learners' clients too, and whoever was alive must not be found dead on waking up.
  * Source: SessionTrackerImpl, ExpiryQueue, ZooKeeperServer.reopenSession (3.9). */
 #include "core_internal.h"
 
@@ -34,6 +36,16 @@ int64_t session_first_id(int64_t server_id, int64_t wall_ms)
 static int64_t bucket_end(const struct sessions *ss, int64_t t)
 {
     return (t / ss->interval_ms + 1) * ss->interval_ms;
+}
+
+static int64_t sessions_now(const struct core *c)
+{
+    return c->now_ms - c->sessions.lag_ms;
+}
+
+int64_t sessions_next_wake(const struct core *c)
+{
+    return c->sessions.next_expiry_ms + c->sessions.lag_ms;
 }
 
 static struct list *bucket_at(struct sessions *ss, int64_t end)
@@ -72,6 +84,8 @@ static void sessions_begin(struct core *c)
         list_init(&ss->ring[i]);
     list_init(&ss->touched);
     ss->live = ss->local = 0;
+    ss->ticked_ms = c->now_ms;
+    ss->lag_ms = 0;
     ss->next_expiry_ms = bucket_end(ss, c->now_ms);
     tree_each_session(c->tree, session_restore, c);
 }
@@ -145,7 +159,7 @@ void core_session_touch(struct core *c, struct session *s)
             list_push_back(&c->sessions.touched, &s->bucket);
         return;
     }
-    int64_t end = bucket_end(&c->sessions, c->now_ms + MAX(s->timeout_ms, 0));
+    int64_t end = bucket_end(&c->sessions, sessions_now(c) + MAX(s->timeout_ms, 0));
     if (end == s->expiry_ms && !list_empty(&s->bucket))
         return;
     list_remove(&s->bucket);
@@ -178,7 +192,11 @@ void core_session_remove(struct core *c, struct session *s)
 void sessions_tick(struct core *c)
 {
     struct sessions *ss = &c->sessions;
-    while (ss->next_expiry_ms <= c->now_ms) {
+    int64_t late = c->now_ms - ss->ticked_ms - ss->interval_ms; /* for the tick that was due, at the latest */
+    ss->ticked_ms = c->now_ms;
+    if (late > ss->interval_ms)
+        ss->lag_ms += late;
+    while (ss->next_expiry_ms <= sessions_now(c)) {
         LIST_EACH_SAFE(it, bucket_at(ss, ss->next_expiry_ms))
         {
             struct session *s = CONTAINER_OF(it, struct session, bucket);
@@ -317,6 +335,6 @@ void core_each_expiry(const struct core *c, void (*fn)(void *data, int64_t expir
     if (v.len > 0)
         qsort(v.items, v.len, sizeof(*v.items), by_expiry);
     for (size_t i = 0; i < v.len; i++)
-        fn(data, v.items[i]->expiry_ms, v.items[i]->id);
+        fn(data, v.items[i]->expiry_ms + c->sessions.lag_ms, v.items[i]->id);
     VEC_FREE(&v);
 }

@@ -371,3 +371,18 @@ size_t ensemble_count(const struct ensemble *e, int who, enum core_effect_type t
         n += e->m[who].got.items[i].type == type && e->m[who].got.items[i].conn == conn;
     return n;
 }
+
+void ensemble_pass(struct ensemble *e, int who, int64_t ms)
+{
+    while (ms > 0) {
+        int64_t step = MIN(ms, 1000);
+        e->now += step;
+        ms -= step;
+        for (int i = 0; i < MEMBERS; i++) {
+            if (who >= 0 && i != who)
+                continue;
+            core_tick(e->m[i].core, e->now, WALL0 + e->now);
+            ensemble_pump(e, i);
+        }
+    }
+}

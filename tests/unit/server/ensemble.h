@@ -49,6 +49,8 @@ struct ensemble {
 void ensemble_start(struct ensemble *e); /* e->cfg may be changed between init and start */
 void ensemble_init(struct ensemble *e);
 void ensemble_done(struct ensemble *e);
+/* Time goes on as a server's loop sees it, a second at a time; who: one member, or -1 for all. */
+void ensemble_pass(struct ensemble *e, int who, int64_t ms);
 void ensemble_pump(struct ensemble *e, int who);        /* carries out the effects of one member */
 bool ensemble_deliver(struct ensemble *e, int learner, bool to_leader); /* one note; false: none */
 void ensemble_quorum(struct ensemble *e, int64_t zxid); /* the leader commits up to zxid */

@@ -85,6 +85,15 @@ void world_flush(struct world *w)
 
 void world_tick(struct world *w, int64_t ms)
 {
+    while (ms > 1000) { /* at least every core_next_wake; what is late for that is world_stall */
+        world_stall(w, 1000);
+        ms -= 1000;
+    }
+    world_stall(w, ms);
+}
+
+void world_stall(struct world *w, int64_t ms)
+{
     w->now += ms;
     w->wall += ms;
     core_tick(w->core, w->now, w->wall);

@@ -51,6 +51,7 @@ void world_done(struct world *w);
 void world_pump(struct world *w);  /* takes the effects over */
 void world_flush(struct world *w); /* all durable, all applied */
 void world_tick(struct world *w, int64_t ms);
+void world_stall(struct world *w, int64_t ms); /* the same in one step: the server stood still so long */
 int64_t world_connect(struct world *w, uint64_t conn, int32_t timeout_ms); /* a new session, established */
 
 /* Text to a request's body; *op gets the opcode. */

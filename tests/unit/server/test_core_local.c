@@ -140,11 +140,7 @@ static void test_end_of_idle(void **state)
 
 static void tick_to(int64_t ms)
 {
-    e.now += ms;
-    for (int i = 0; i < MEMBERS; i++) {
-        core_tick(core_of(i), e.now, WALL0 + e.now);
-        ensemble_pump(&e, i);
-    }
+    ensemble_pass(&e, -1, ms);
 }
 
 /* Its own server expires it, and nobody is told of touches. */
@@ -477,9 +473,7 @@ static void test_read_only_expiry(void **state)
     become_read_only(2);
     (void)connect_read_only(2, 21);
     assert_true(core_next_wake(core_of(2)) < INT64_MAX);
-    e.now += 9000;
-    core_tick(core_of(2), e.now, WALL0 + e.now);
-    ensemble_pump(&e, 2);
+    ensemble_pass(&e, 2, 9000);
     assert_int_equal(ensemble_count(&e, 2, CORE_CLOSE_CONN, 21), 1);
     core_become(core_of(2), CORE_LEARNER, 0, e.now);
 }

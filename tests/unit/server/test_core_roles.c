@@ -267,14 +267,10 @@ static void test_new_leader_gives_full_timeouts(void **state)
     int64_t s = ensemble_connect(&e, 1, 1, 10000);
     e.now += 9000;
     ensemble_elect(&e, 2);
-    e.now += 9000;
-    core_tick(core_of(2), e.now, WALL0 + e.now);
-    ensemble_pump(&e, 2);
+    ensemble_pass(&e, 2, 9000);
     ensemble_settle(&e);
     assert_true(tree_session_known(e.m[2].tree, s));
-    e.now += 4000;
-    core_tick(core_of(2), e.now, WALL0 + e.now);
-    ensemble_pump(&e, 2);
+    ensemble_pass(&e, 2, 4000);
     ensemble_settle(&e);
     assert_false(tree_session_known(e.m[2].tree, s));
 }
@@ -461,9 +457,7 @@ static void test_counter_ends(void **state)
     assert_true(core_zxid_exhausted(leader()));
     ensemble_submit(&e, 1, 1, s, 3, "create /c ~ 0");
     core_connect(leader(), 4, 0, buf_of("", 0), 10000);
-    e.now += 100000;
-    core_tick(leader(), e.now, WALL0 + e.now); /* the session expires: not now */
-    ensemble_pump(&e, 0);
+    ensemble_pass(&e, 0, 100000); /* the session expires: not now */
     while (ensemble_deliver(&e, 1, true))
         ;
     assert_int_equal(core_last_proposed(leader()), (INT64_C(1) << 32) + 3);

@@ -172,6 +172,29 @@ static void test_touch_keeps_alive(void **state)
 }
 
 /* A core that starts on a tree with sessions gives each a full fresh timeout, however long it may be. */
+/* While the server stands still (stopped, starved, its machine suspended) it hears nobody, so no session's time passes. */
+static void test_stall(void **state)
+{
+    struct world w;
+    world_init(&w);
+    world_start(&w);
+    int64_t id = world_connect(&w, 1, 10000);
+    world_tick(&w, 3000);
+    world_stall(&w, 60000);
+    world_pump(&w);
+    assert_int_equal(core_live_sessions(w.core), 2);
+    core_touch(w.core, id);
+    world_stall(&w, 15000);
+    world_tick(&w, 7000);
+    world_pump(&w);
+    assert_int_equal(core_live_sessions(w.core), 2);
+    assert_true(core_next_wake(w.core) > w.now);
+    world_tick(&w, 7000); /* no more than a timeout and two ticks of its own time */
+    world_pump(&w);
+    assert_int_equal(core_live_sessions(w.core), 1);
+    world_done(&w);
+}
+
 static void test_restored_sessions(void **state)
 {
     struct world w;
@@ -397,7 +420,7 @@ int main(void)
         cmocka_unit_test(test_late_disconnect),
         cmocka_unit_test(test_expiry_window),
         cmocka_unit_test(test_touch_keeps_alive),
-        cmocka_unit_test(test_restored_sessions),
+        cmocka_unit_test(test_stall), cmocka_unit_test(test_restored_sessions),
         cmocka_unit_test(test_expiry_deletes_ephemerals),
         cmocka_unit_test(test_close_with_pending_ephemerals),
         cmocka_unit_test(test_close_by_client),

@@ -123,7 +123,8 @@ bool core_op_is_write(int32_t op);
 /* Does this opcode go through core_submit? The writes; in an ensemble sync too. Pure: net threads ask it with the role they were told. */
 bool core_op_is_submitted(enum core_role role, int32_t op);
 
-/* Moves time on: expires sessions, runs the reaper (STANDALONE, LEADER). Call at least every core_next_wake. */
+/* Moves time on: expires sessions, runs the reaper (STANDALONE, LEADER). Call at least every core_next_wake: a call that is late by more than
+ * a tick is taken for a server that stood still, and the time is given back to the sessions. */
 void core_tick(struct core *c, int64_t now_ms, int64_t wall_ms);
 int64_t core_next_wake(const struct core *c); /* monotonic ms */
 
