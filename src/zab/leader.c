@@ -305,7 +305,21 @@ static bool quorum_in_step(struct zab_leader *l)
     return quorum_view_has_quorum(leader_view(l), &l->scratch);
 }
 
-/* One pass is half a tick. A pass that comes late counts once: when it was us who stood still, the learners are not to blame. */
+/* When it was us who stood still (stopped, starved, the machine suspended), the learners are not to blame: what they said meanwhile has not been
+ * read yet. Their time goes on where it was; a leader whose learners have left hears of it from the connections. */
+static void give_back(struct zab_leader *l, int64_t late_ms)
+{
+    l->phase_deadline_ms += late_ms;
+    for (size_t i = 0; i < l->peers.len; i++) {
+        struct peer *p = l->peers.items[i];
+        if (p->read_deadline_ms != NEVER_MS)
+            p->read_deadline_ms += late_ms;
+        if (p->unacked_since_ms != NEVER_MS)
+            p->unacked_since_ms += late_ms;
+    }
+}
+
+/* One pass is half a tick. A pass that comes late counts once. */
 static void pass(struct zab_leader *l)
 {
     l->next_pass_ms = l->now_ms + MAX(start_of(l)->tick_ms / 2, 1);
@@ -333,6 +347,8 @@ void zab_leader_tick(struct zab_leader *l, int64_t now_ms)
     l->now_ms = now_ms;
     if (l->phase == ZAB_LEADER_STOPPED || now_ms < l->next_pass_ms)
         return;
+    if (now_ms - l->next_pass_ms > start_of(l)->tick_ms)
+        give_back(l, now_ms - l->next_pass_ms);
     check_peer_times(l);
     pass(l);
 }

@@ -102,14 +102,17 @@ static bool is_timed(const struct zab_learner *l)
 void zab_learner_tick(struct zab_learner *l, int64_t now_ms)
 {
     ASSERT(now_ms >= l->now_ms);
+    int64_t late = now_ms - l->now_ms - start_of(l)->tick_ms;
     l->now_ms = now_ms;
+    if (late > start_of(l)->tick_ms) /* it was us who stood still: what the leader said meanwhile has not been read yet */
+        l->deadline_ms += late;
     if (is_timed(l) && now_ms >= l->deadline_ms)
         learner_lost(l, l->state == LEARNER_CONNECTING ? "no connection to the leader in time" : "the leader is silent");
 }
 
 int64_t zab_learner_next_wake(const struct zab_learner *l)
 {
-    return is_timed(l) ? l->deadline_ms : INT64_MAX;
+    return is_timed(l) ? MIN(l->deadline_ms, l->now_ms + start_of(l)->tick_ms) : INT64_MAX; /* every tick, to know if we stood still */
 }
 
 bool zab_learner_ready(const struct zab_learner *l)

@@ -273,6 +273,15 @@ static void test_silence(void **state)
     zab_leader_tick(s.l, 500);
     shell(&s);
     assert_null(s.stop);
+    s.log[0] = 0;
+    zab_leader_tick(s.l, 9000); /* longer than syncLimit: what they said meanwhile has not been read */
+    shell(&s);
+    assert_null(strstr(s.log, "close"));
+    hear_pong(&s, 12);
+    time_goes(&s, 9050, 9400);
+    assert_null(s.stop);
+    time_goes(&s, 9450, 12000);
+    assert_int_equal(s.stop_how, ZAB_STOP_LEADERSHIP);
     tear_down(&s);
 }
 
@@ -561,11 +570,25 @@ static void test_learner_times(void **state)
     struct pupil p;
 
     pupil_up_to(&p, 0, QP_DIFF, 0);
-    assert_int_equal(zab_learner_next_wake(p.l), 1000);
+    for (int64_t t; (t = zab_learner_next_wake(p.l)) < 1000;)
+        zab_learner_tick(p.l, t);
     zab_learner_tick(p.l, 999);
     pupil_shell(&p);
     EXPECT(&p, "note");
     zab_learner_tick(p.l, 1000);
+    pupil_shell(&p);
+    EXPECT(&p, "stop");
+    pupil_done(&p);
+
+    /* When it is us who stood still, the leader may have spoken all the time. */
+    pupil_up_to(&p, 0, QP_DIFF, 0);
+    zab_learner_tick(p.l, 50000);
+    pupil_shell(&p);
+    EXPECT(&p, "");
+    int64_t now = 50000;
+    for (int64_t t; (t = zab_learner_next_wake(p.l)) < INT64_MAX; now = t)
+        zab_learner_tick(p.l, t);
+    assert_in_range(now, 50500, 51100);
     pupil_shell(&p);
     EXPECT(&p, "stop");
     pupil_done(&p);

@@ -126,6 +126,8 @@ struct zab_leader_options {
 
 struct zab_leader *zab_leader_new(const struct zab_leader_options *opt);
 void zab_leader_free(struct zab_leader *l);
+/* To be called by next_wake. When it comes late by more than a tick, this server stood still, and nobody's time limit runs meanwhile; the
+ * learner's likewise. */
 void zab_leader_tick(struct zab_leader *l, int64_t now_ms);
 int64_t zab_leader_next_wake(const struct zab_leader *l);
 /* Gives up: effects end in ZAB_STOP, before it ZAB_REPLAY for what was appended and not committed. */
