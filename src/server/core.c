@@ -33,6 +33,7 @@ void core_free(struct core *c)
     u64map_free(&c->syncs_by_tag, NULL);
     core_effects_clear(c);
     VEC_FREE(&c->effects);
+    VEC_FREE(&c->asked);
     VEC_FREE(&c->appended);
     VEC_FREE(&c->lent);
     VEC_FREE(&c->steps);

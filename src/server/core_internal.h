@@ -226,6 +226,12 @@ void learner_submit(struct core *c, struct session *s, const struct core_request
 void learner_create_session(struct core *c, struct session *s, uint64_t conn);
 void learner_revalidate(struct core *c, uint64_t conn, int64_t session_id, int32_t timeout_ms);
 void learner_disconnected(struct core *c, uint64_t conn);
+/* A learner that wants to know of a session whose closing is proposed. Few at any time: each has a client that came at that moment. */
+struct asked {
+    uint64_t peer;
+    int64_t session_id;
+};
+void answer_asked(struct core *c, int64_t session_id); /* the session is over */
 void learner_forget(struct core *c); /* revalidations under way: their connections are told to close */
 /* Finds which of our requests an applied transaction answers, if any: p->conn and p->op are set then. */
 void learner_match(struct core *c, struct pending *p, struct tree_result *res);
@@ -275,6 +281,7 @@ struct core {
     struct list locals;       /* struct request.local */
     bool orphans_due;         /* LEADER: submit_orphans */
     struct list revalidations; /* learner.c */
+    struct VEC(struct asked) asked; /* LEADER */
     int64_t reconfig_zxid;    /* LEADER: of the last reconfig that was proposed */
 
     int64_t last_proposed, committed;

@@ -613,6 +613,8 @@ void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t coun
             forward(p, e);
         else if (e->type == CORE_REVALIDATE)
             zab_learner_revalidate(p->learner, e->session_id, e->timeout_ms);
+        else if (e->type == CORE_SESSION_ENDED)
+            zab_leader_revalidated(p->leader, e->peer, e->session_id, false);
     }
 }
 

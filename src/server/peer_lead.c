@@ -273,8 +273,11 @@ void lead_effect(struct peer *p, const struct zab_effect *e)
             forwarded(p, e);
         return;
     case ZAB_REVALIDATE: {
-        bool valid = p->serving && core_revalidate(p->core, e->conn, e->session_id, e->timeout_ms);
-        peer_done(p, (struct done){ .what = DONE_REVALIDATED, .conn = e->conn, .session_id = e->session_id, .valid = valid });
+        enum core_revalidation now = p->serving ? core_revalidate(p->core, e->conn, e->session_id, e->timeout_ms) : CORE_SESSION_ENDING;
+
+        if (now != CORE_SESSION_ENDING)
+            peer_done(p, (struct done){ .what = DONE_REVALIDATED, .conn = e->conn, .session_id = e->session_id,
+                                        .valid = now == CORE_SESSION_LIVES });
         return;
     }
     case ZAB_TOUCH:

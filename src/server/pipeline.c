@@ -272,6 +272,7 @@ static void finish_close(struct core *c, const struct pending *p)
         return;
     if (s->conn != 0 && s->conn != p->conn)
         effect_add(c, CORE_CLOSE_CONN, s->conn);
+    answer_asked(c, s->id);
     core_session_set_closing(c, s); /* it is already, but on a learner */
     core_session_remove(c, s);
 }

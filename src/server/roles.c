@@ -35,6 +35,7 @@ void core_become(struct core *c, enum core_role role, int64_t epoch, int64_t now
     overlay_restart(c); /* before the sessions, on whose lists its changes are */
     pipeline_forget(c);
     learner_forget(c);
+    c->asked.len = 0;
     sessions_restart(c);
     reaper_restart(c);
     ASSERT(c->requests == 0);
@@ -115,20 +116,37 @@ void core_touch_remote(struct core *c, int64_t session_id, int32_t timeout_ms)
     core_session_touch(c, s);
 }
 
-bool core_revalidate(struct core *c, uint64_t peer, int64_t session_id, int32_t timeout_ms)
+enum core_revalidation core_revalidate(struct core *c, uint64_t peer, int64_t session_id, int32_t timeout_ms)
 {
     ASSERT(c->role == CORE_LEADER);
     ASSERT(peer != PEER_OWN && peer != PEER_UNKNOWN);
     struct session *s = core_session_find(c, session_id);
-    if (!s || s->closing || s->local) /* a local session stays where it is */
-        return false;
+    if (!s || s->local) /* a local session stays where it is */
+        return CORE_SESSION_OVER;
+    if (s->closing) {
+        VEC_PUSH(&c->asked, ((struct asked){ peer, session_id }));
+        return CORE_SESSION_ENDING;
+    }
     if (s->conn != 0)
         effect_add(c, CORE_CLOSE_CONN, s->conn);
     s->conn = 0;
     s->peer = peer;
     s->timeout_ms = timeout_ms;
     core_session_touch(c, s);
-    return true;
+    return CORE_SESSION_LIVES;
+}
+
+void answer_asked(struct core *c, int64_t session_id)
+{
+    for (size_t i = c->asked.len; i-- > 0;) {
+        struct asked a = c->asked.items[i];
+        if (a.session_id != session_id)
+            continue;
+        struct core_effect *e = effect_add(c, CORE_SESSION_ENDED, 0);
+        e->peer = a.peer;
+        e->session_id = session_id;
+        c->asked.items[i] = c->asked.items[--c->asked.len];
+    }
 }
 
 /* ---- own clients' requests that wait ---- */

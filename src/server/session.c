@@ -282,6 +282,8 @@ static void connect_client(struct core *c, uint64_t conn, int64_t session_id, st
         learner_revalidate(c, conn, session_id, timeout_ms);
     else if (ours && s && !s->closing)
         session_attach(c, conn, s, timeout_ms);
+    else if (ours && s && !local && c->role == CORE_LEADER) /* over once that is committed, and perhaps we have lost our quorum */
+        effect_add(c, CORE_CLOSE_CONN, conn);
     else
         session_ready(c, conn, NULL);
 }

@@ -129,6 +129,9 @@ void ensemble_pump(struct ensemble *e, int who)
         case CORE_REVALIDATE:
             to_leader(e, m, NOTE_REVALIDATE, &fx[i]);
             break;
+        case CORE_SESSION_ENDED:
+            VEC_PUSH(&e->m[fx[i].peer - PEER(0)].in.notes, ((struct note){ .type = NOTE_REVALIDATED, .session_id = fx[i].session_id }));
+            break;
         case CORE_SYNC: /* the leader hears itself by its out queue, so that it can be late too */
             to_leader(e, m, NOTE_SYNC, &fx[i]);
             break;
@@ -186,8 +189,10 @@ static void at_leader(struct ensemble *e, int from, const struct note *n)
             VEC_PUSH(&m->in.notes, ((struct note){ .type = NOTE_SYNCED, .tag = n->tag }));
         break;
     case NOTE_REVALIDATE: {
-        bool valid = core_revalidate(c, PEER(from), n->session_id, n->timeout_ms);
-        VEC_PUSH(&m->in.notes, ((struct note){ .type = NOTE_REVALIDATED, .session_id = n->session_id, .valid = valid }));
+        enum core_revalidation now = core_revalidate(c, PEER(from), n->session_id, n->timeout_ms);
+        if (now != CORE_SESSION_ENDING)
+            VEC_PUSH(&m->in.notes, ((struct note){ .type = NOTE_REVALIDATED, .session_id = n->session_id,
+                                                   .valid = now == CORE_SESSION_LIVES }));
         break;
     }
     case NOTE_TOUCH:

@@ -102,7 +102,7 @@ static void test_matching(void **state)
     uint64_t other = 77;
     ensemble_submit(&e, 1, 1, s, 5, "create /mine ~ 0");
     struct core_remote_request q = { .peer = other, .session_id = s, .op = ZK_OP_DELETE, .auth = { NULL, -1 } };
-    assert_true(core_revalidate(leader(), other, s, 10000));
+    assert_int_equal(core_revalidate(leader(), other, s, 10000), CORE_SESSION_LIVES);
     q.cxid = 5; /* refused, and it is a delete */
     q.op = ZK_OP_CLOSE_SESSION;
     core_submit_remote(leader(), &q);
@@ -273,6 +273,39 @@ static void test_new_leader_gives_full_timeouts(void **state)
     ensemble_pass(&e, 2, 4000);
     ensemble_settle(&e);
     assert_false(tree_session_known(e.m[2].tree, s));
+}
+
+/* A leader that nobody follows any more closes sessions in vain: its client learns that from a committed transaction, not from the proposal. */
+static void test_expiry_is_told_when_committed(void **state)
+{
+    int64_t s = ensemble_connect(&e, 1, 1, 10000);
+    ensemble_pass(&e, 0, 14000);
+    assert_int_equal(core_outstanding(leader()), 1);
+    ensemble_attach(&e, 0, 31, s, 10000);
+    assert_int_equal(ensemble_count(&e, 0, CORE_SESSION_READY, 31), 0);
+    assert_int_equal(ensemble_count(&e, 0, CORE_CLOSE_CONN, 31), 1); /* it may ask another server */
+    ensemble_attach(&e, 2, 32, s, 10000);
+    while (ensemble_deliver(&e, 2, true))
+        ;
+    while (ensemble_deliver(&e, 2, false))
+        ;
+    assert_int_equal(ensemble_count(&e, 2, CORE_SESSION_READY, 32), 0);
+    ensemble_settle(&e);
+    assert_int_equal(ensemble_count(&e, 2, CORE_SESSION_READY, 32), 1);
+    assert_int_equal(e.m[2].got.items[e.m[2].got.len - 1].session_id, 0);
+
+    /* Withdrawn by a new leader, it lives on. */
+    s = ensemble_connect(&e, 1, 2, 10000);
+    ensemble_pass(&e, 0, 14000);
+    ensemble_attach(&e, 2, 33, s, 10000);
+    while (ensemble_deliver(&e, 2, true))
+        ;
+    ensemble_elect(&e, 1);
+    ensemble_settle(&e);
+    assert_int_equal(ensemble_count(&e, 2, CORE_SESSION_READY, 33), 0);
+    ensemble_attach(&e, 2, 34, s, 10000);
+    ensemble_settle(&e);
+    assert_int_equal(e.m[2].got.items[e.m[2].got.len - 1].session_id, s);
 }
 
 /* What a learner asks for is answered by a transaction, whatever it is. */
@@ -539,6 +572,7 @@ int main(void)
         CASE(test_revalidation_ahead),
         CASE(test_touches),
         CASE(test_new_leader_gives_full_timeouts),
+        CASE(test_expiry_is_told_when_committed),
         CASE(test_remote_requests),
         CASE(test_identities_travel),
         CASE(test_sync),

@@ -76,6 +76,7 @@ enum core_effect_type {
     CORE_FORWARD,       /* LEARNER: send the leader a client's request: session_id, xid, op, bytes, auth. In order */
     CORE_SYNC,          /* LEADER, LEARNER: a client's sync: FORWARD's fields and tag; tell core_synced(tag). In order with PROPOSE, FORWARD */
     CORE_REVALIDATE,    /* LEARNER: ask the leader whether session_id with timeout_ms lives; tell core_revalidated. In order */
+    CORE_SESSION_ENDED, /* LEADER: answer to `peer`, who asked by core_revalidate: session_id is over */
 };
 struct core_effect {
     enum core_effect_type type;
@@ -86,6 +87,7 @@ struct core_effect {
     int32_t op;          /* REPLY: opcode, for statistics; FORWARD, SYNC */
     int32_t xid;         /* FORWARD, SYNC: cxid */
     uint64_t tag;        /* SYNC */
+    uint64_t peer;       /* SESSION_ENDED */
     struct jids auth;    /* FORWARD, SYNC: the client's identities */
     int64_t session_id;  /* SESSION_READY, FORWARD, SYNC, REVALIDATE */
     int32_t timeout_ms;
@@ -167,8 +169,14 @@ struct core_remote_request {
 void core_submit_remote(struct core *c, const struct core_remote_request *req);
 /* LEADER: a learner heard from the session. timeout_ms: as its client negotiated it there. */
 void core_touch_remote(struct core *c, int64_t session_id, int32_t timeout_ms);
-/* LEADER: may the session's client go on by this learner? If so the learner is its owner now, and an own connection of it is closed. */
-bool core_revalidate(struct core *c, uint64_t peer, int64_t session_id, int32_t timeout_ms);
+/* LEADER: may the session's client go on by this learner? If so the learner is its owner now, and an own connection of it is closed. When
+ * the session is being closed, that is true only once it is committed: a leader that has lost its quorum must not tell anybody so. */
+enum core_revalidation {
+    CORE_SESSION_OVER,
+    CORE_SESSION_LIVES,
+    CORE_SESSION_ENDING, /* no answer yet: CORE_SESSION_ENDED, or none in this epoch */
+};
+enum core_revalidation core_revalidate(struct core *c, uint64_t peer, int64_t session_id, int32_t timeout_ms);
 /* LEADER: this epoch has no zxid left: nothing is accepted any more, elect a new epoch. */
 bool core_zxid_exhausted(const struct core *c);
 
