@@ -1,13 +1,12 @@
 """What every run under faults shares: clients in processes of their own, the trees at the end, the verdict."""
 import json
 import pathlib
-import queue
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -96,6 +95,8 @@ def dump(host, port):
                 continue  # gone meanwhile; the trees are compared once nothing changes
             data, stat = zkjute.decode(zkjute.GET_DATA, body)
             names, _ = zkjute.decode(zkjute.GET_CHILDREN2, body2)
+            if path == "/zookeeper/config":
+                stat["mtime"] = 0  # no transaction sets it before the first reconfig: every server by its own clock, as in the reference
             out[path] = (None if data is None else data.decode(), {**stat, "children": len(names)})
             todo += [f"{path.rstrip('/')}/{n}" for n in names]
     wire.call(rawzk.request(4, rawzk.CLOSE))
@@ -163,24 +164,14 @@ def judge(servers, clients, start, end, verdict):
     return records
 
 
-class Heartbeat:
-    """Prints how it goes, now and then."""
-
-    def __init__(self, every, say):
-        self.over, self.thread = queue.Queue(), threading.Thread(target=self.run, args=(every, say), daemon=True)
-        self.thread.start()
-
-    def run(self, every, say):
-        while True:
-            try:
-                self.over.get(timeout=every)
-                return
-            except queue.Empty:
-                print(say(), flush=True)
-
-    def stop(self):
-        self.over.put(None)
-        self.thread.join()
+def save(servers, folder, verdict):
+    """What is needed to find out why: logs, the verdict, and the data when something was found."""
+    (folder / "verdict").write_text(verdict.text() + "\n")
+    for s in servers:
+        if s.log_path.exists():
+            shutil.copy(s.log_path, folder / f"server{s.myid}.log")
+        if verdict.findings:
+            shutil.copytree(s.datadir / "data", folder / f"data{s.myid}", ignore=shutil.ignore_patterns("*.pid"))
 
 
 def workplace(prefix):

@@ -132,9 +132,7 @@ def run(build_dir, servers, seconds, seed, folder, loud=True, **clients):
             chaos.judge(e.servers, load, start, time.monotonic(), verdict)
         finally:
             load.close()
-            for s in e.servers:
-                if s.log_path.exists():
-                    shutil.copy(s.log_path, pathlib.Path(folder) / f"server{s.myid}.log")
+            chaos.save(e.servers, folder, verdict)
     return verdict
 
 
