@@ -48,10 +48,12 @@ test-kube: build
 	@scripts/deps kube
 	@$(PYTEST) -s tests/kube
 
-# Servers killed and stopped at random under real clients, then everything is checked: CHAOS_SECONDS each with three and with five servers.
+# Servers killed and stopped at random under real clients, then everything is checked: CHAOS_SECONDS each with three and with five servers;
+# then, in a network of their own (needs root), their networks are cut.
 chaos: build
 	@scripts/deps test
 	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/run.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
+	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/netns.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
 
 bench: build
 	@bench/run

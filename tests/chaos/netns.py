@@ -1,0 +1,345 @@
+#!/usr/bin/python3
+"""An ensemble on a network of its own, that is cut in every way while real clients work; then everything is checked.
+
+usage: netns.py [--servers N] [--seconds S] [--seed N] [--only SHAPE,...] [--keep]
+
+Each server has a network namespace with an address; a bridge joins them, and the clients are at the bridge, so that they reach every server
+whatever the servers can do among each other. All of it lives in a network and mount namespace of this process: nothing of the machine
+changes, and everything is gone when the process is. Cuts are nftables rules in the servers' namespaces: packets vanish
+silently, as they do where a cable or a switch fails, and connections stay open until somebody's patience ends.
+
+Needs root, ip (iproute2) and nft (nftables). Exit status 1: something is wrong; 77: this machine cannot do it.
+"""
+import argparse
+import ctypes
+import os
+import pathlib
+import random
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import chaos
+import rawzk
+from quollens import Ensemble
+
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+NET = "10.77.0"
+CLIENTS = f"{NET}.254"
+
+
+class Unable(Exception):
+    """This machine lacks what it takes."""
+
+
+def sh(*args, stdin=None):
+    done = subprocess.run(list(map(str, args)), capture_output=True, text=True, input=stdin, check=False)
+    if done.returncode != 0:
+        raise Unable(f"{' '.join(map(str, args))}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def enter_own_world():
+    """A network and a mount namespace for this process and all that it starts; /run/netns is private."""
+    if os.geteuid() != 0:
+        raise Unable("network namespaces need root")
+    for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
+        if not shutil.which(tool):
+            raise Unable(f"no {tool} (apt-get install {package})")
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0:
+        raise Unable(f"unshare: {os.strerror(ctypes.get_errno())}")
+    sh("mount", "--make-rprivate", "/")
+    pathlib.Path("/run/netns").mkdir(parents=True, exist_ok=True)
+    sh("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
+    sh("ip", "link", "set", "lo", "up")
+
+
+class Network:
+    """Servers 1..n at NET.i. cut((a, b), ...): what a sends does not reach b."""
+
+    def __init__(self, size):
+        self.ids = range(1, size + 1)
+        sh("ip", "link", "add", "br0", "type", "bridge")
+        sh("ip", "addr", "add", f"{CLIENTS}/24", "dev", "br0")
+        sh("ip", "link", "set", "br0", "up")
+        for i in self.ids:
+            sh("ip", "netns", "add", f"s{i}")
+            sh("ip", "link", "add", f"v{i}", "type", "veth", "peer", "name", "eth0", "netns", f"s{i}")
+            sh("ip", "link", "set", f"v{i}", "master", "br0", "up")
+            sh("ip", "-n", f"s{i}", "addr", "add", f"{NET}.{i}/24", "dev", "eth0")
+            sh("ip", "-n", f"s{i}", "link", "set", "eth0", "up")
+            sh("ip", "-n", f"s{i}", "link", "set", "lo", "up")
+        self.heal()
+
+    def rules(self, server, rules):
+        """The input rules of one server, replaced in one transaction."""
+        text = "add table inet cut\ndelete table inet cut\ntable inet cut {\nchain in { type filter hook input priority 0;\n"
+        sh("ip", "netns", "exec", f"s{server}", "nft", "-f", "-", stdin=text + "\n".join(rules) + "\n}\n}\n")
+
+    def cut(self, pairs, loss=100):
+        for i in self.ids:
+            dice = "" if loss == 100 else f"numgen random mod 100 < {loss} "
+            self.rules(i, [f"ip saddr {NET}.{a} {dice}drop" for a, b in pairs if b == i])
+
+    def slow(self, kbit):
+        """Every server sends no faster than that: packets queue for up to 400 ms, and are dropped beyond."""
+        for i in self.ids:
+            sh("tc", "-n", f"s{i}", "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", f"{kbit}kbit", "burst", "4kb", "latency", "400ms")
+
+    def fast(self):
+        for i in self.ids:
+            subprocess.run(["tc", "-n", f"s{i}", "qdisc", "del", "dev", "eth0", "root"], capture_output=True, check=False)
+
+    def heal(self):
+        self.cut([])
+        self.fast()
+
+
+def both(a, b):
+    return [(x, y) for x in a for y in b if x != y] + [(y, x) for x in a for y in b if x != y]
+
+
+class NetEnsemble(Ensemble):
+    """Members in the namespaces, with the usual ports, each at its own address."""
+
+    def __init__(self, build_dir, size, props):
+        lines = {f"server.{i}": f"{NET}.{i}:2888:3888" for i in range(1, size + 1)}
+        super().__init__(build_dir, "q" * size, {**props, **lines})
+        for i, s in enumerate(self.servers, 1):
+            s.host, s.port = f"{NET}.{i}", 2181
+            s.props.update({"clientPort": 2181, "clientPortAddress": s.host})
+            command = s.command
+            s.command = lambda command=command, i=i: (["ip", "netns", "exec", f"s{i}", *command()[0]], None)
+
+
+# ---- cuts ----
+
+
+def minority(e, rng):
+    """A minority with the leader, or without."""
+    n = len(e.servers)
+    ids = [s.myid for s in e.servers]
+    leader = e.leader().myid
+    others = rng.sample([i for i in ids if i != leader], n // 2)
+    return others if rng.random() < 0.5 else [leader] + others[1:]
+
+
+class Cuts:
+    """One method per shape: makes it, holds it, says what must hold meanwhile. The caller heals."""
+
+    SHAPES = ("split", "isolated_leader", "mute_leader", "deaf_leader", "deaf_follower", "mute_follower", "bridge", "flapping", "ring", "loss",
+              "slow", "shattered")
+
+    def __init__(self, net, ensemble, rng, probes):
+        self.net, self.e, self.rng, self.probes = net, ensemble, rng, probes
+        self.ids = [s.myid for s in ensemble.servers]
+
+    def hold(self, low=3.0, high=7.0):
+        time.sleep(self.rng.uniform(low, high))
+
+    def rest(self, some):
+        return [i for i in self.ids if i not in some]
+
+    def cut_off(self, few):
+        """few have no quorum. From syncLimit and its granularity on they must refuse writes, and the others must take them."""
+        self.net.cut(both(few, self.rest(few)))
+        began = time.monotonic()
+        limit = chaos.PROPS["syncLimit"] * chaos.TICK_MS / 1000
+        self.hold(limit + 3, limit + 6)
+        return self.probes.check_split(few, self.rest(few), began, began + limit + 2, time.monotonic())
+
+    def split(self):
+        return self.cut_off(minority(self.e, self.rng))
+
+    def isolated_leader(self):
+        return self.cut_off([self.e.leader().myid])
+
+    def mute_leader(self):
+        leader = self.e.leader().myid
+        self.net.cut([(leader, i) for i in self.rest([leader])])
+        self.hold()
+
+    def deaf_leader(self):
+        leader = self.e.leader().myid
+        self.net.cut([(i, leader) for i in self.rest([leader])])
+        self.hold()
+
+    def deaf_follower(self):
+        follower = self.rng.choice(self.e.followers()).myid
+        self.net.cut([(i, follower) for i in self.rest([follower])])
+        self.hold()
+
+    def mute_follower(self):
+        follower = self.rng.choice(self.e.followers()).myid
+        self.net.cut([(follower, i) for i in self.rest([follower])])
+        self.hold()
+
+    def bridge(self):
+        """Two halves that only one server sees both of."""
+        ids = self.rng.sample(self.ids, len(self.ids))
+        half = len(ids) // 2
+        self.net.cut(both(ids[:half], ids[half + 1:]))
+        self.hold()
+
+    def ring(self):
+        """Everybody hears only a majority, and each another one."""
+        n = len(self.ids)
+        ids = self.rng.sample(self.ids, n)
+        lost = n - n // 2 - 1
+        self.net.cut([(ids[(i + 1 + k) % n], ids[i]) for i in range(n) for k in range(lost)])
+        self.hold()
+
+    def flapping(self):
+        for _ in range(self.rng.randrange(4, 10)):
+            few = minority(self.e, self.rng) if self.rng.random() < 0.5 and self.serving() else [self.rng.choice(self.ids)]
+            self.net.cut(both(few, self.rest(few)))
+            self.hold(0.1, 1.5)
+            self.net.heal()
+            self.hold(0.05, 0.8)
+
+    def serving(self):
+        return any(self.e.mode(s) == "leader" for s in self.e.servers)
+
+    def loss(self):
+        self.net.cut(both(self.ids, self.ids), loss=self.rng.choice([3, 10, 25]))
+        self.hold()
+
+    def slow(self):
+        self.net.slow(self.rng.choice([200, 500, 2000]))
+        self.hold()
+
+    def shattered(self):
+        """Nobody reaches anybody."""
+        self.net.cut(both(self.ids, self.ids))
+        self.hold(1, 5)
+
+
+class Probes:
+    """A direct client per server that writes all the time: set of a node with a value of its own, over a connection that is made anew
+    when it breaks, always to that server. What it was answered, and when, tells who served."""
+
+    def __init__(self, servers):
+        self.servers, self.answers = servers, {s.myid: [] for s in servers}  # (t0, t1, zxid)
+        self.over = threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(s,), daemon=True) for s in servers]
+        for t in self.threads:
+            t.start()
+
+    def run(self, s):
+        wire = None
+        while not self.over.is_set():
+            t0 = time.monotonic()
+            try:
+                wire = wire or rawzk.RawClient(s.port, host=s.host, timeout_s=0.6, timeout_ms=4000)
+                _, zxid, err, _ = wire.call(rawzk.set_data(1, "/chaos/probe", struct.pack(">d", t0)))
+                if err == 0:
+                    self.answers[s.myid].append((t0, time.monotonic(), zxid))
+            except (OSError, ConnectionError):
+                if wire:
+                    wire.close()
+                wire = None
+            self.over.wait(0.03)
+
+    def check_split(self, few, many, cut, settled, until):
+        """During a clean cut: no write of the few is answered that began after it; the many take writes in the end."""
+        found = []
+        for i in few:
+            late = [a for a in self.answers[i] if a[0] > cut and a[1] <= until]
+            if late:
+                found.append(f"server {i} of the minority {few} answered {len(late)} writes, {late[0][0] - cut:.2f} s after it was cut off")
+        if not any(a[0] > settled and a[1] <= until for i in many for a in self.answers[i]):
+            found.append(f"the majority {many} took no write from {settled - cut:.1f} to {until - cut:.1f} s after it was cut off from {few}")
+        return found
+
+    def stop(self):
+        self.over.set()
+        for t in self.threads:
+            t.join()
+
+    def check(self):
+        """No split brain: all answered writes, of all servers, have zxids of their own, in the order of time."""
+        every = sorted((t0, t1, zxid, i) for i, answers in self.answers.items() for t0, t1, zxid in answers)
+        found, seen, answered, highest, n = [], {}, sorted(every, key=lambda a: a[1]), (0, 0, 0, 0), 0
+        for a in every:
+            if a[2] in seen:
+                found.append(f"servers {seen[a[2]][3]} and {a[3]} answered different writes with zxid {a[2]:#x}")
+            seen[a[2]] = a
+            while n < len(answered) and answered[n][1] < a[0]:
+                highest = max(highest, answered[n], key=lambda x: x[2])
+                n += 1
+            if highest[2] > a[2]:
+                found.append(f"server {a[3]} wrote {a[2]:#x} after server {highest[3]} had answered {highest[2]:#x}")
+        return found
+
+
+def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, **clients):
+    """One run, in a process that has entered its own world. Returns the Verdict."""
+    started, rng = time.monotonic(), random.Random(seed)
+    verdict = chaos.Verdict()
+    verdict.figures.update({"seed": seed, "servers": size})
+    net = Network(size)
+    with NetEnsemble(build_dir, size, chaos.PROPS) as e:
+        load = chaos.Clients(e.hosts, folder, seed, **clients)
+        probes = Probes(e.servers)
+        try:
+            start, n = time.monotonic(), 0
+            cuts, healing = Cuts(net, e, rng, probes), []
+            while time.monotonic() < start + seconds or n < len(shapes):
+                shape = shapes[n] if n < len(shapes) else rng.choice(shapes)
+                n += 1
+                if loud:
+                    print(f"{time.monotonic() - started:7.1f} {shape}", flush=True)
+                verdict.findings += [f"{shape}: {f}" for f in getattr(cuts, shape)() or []]
+                net.heal()
+                healed = time.monotonic()
+                e.leader()
+                e.wait_ready()
+                healing.append(time.monotonic() - healed)
+                time.sleep(rng.uniform(0.5, 2.5))
+            dead = [s for s in e.servers if s.process.poll() is not None]
+            verdict.findings += [f"server {s.myid} ended by itself with {s.process.returncode}:\n{s.log_tail(15)}" for s in dead]
+            probes.stop()
+            verdict.findings += probes.check()
+            verdict.figures.update({"cuts": n, "longest_until_all_serve_again": f"{max(healing):.2f} s",
+                                    "writes_of_direct_clients": sum(map(len, probes.answers.values()))})
+            chaos.judge(e.servers, load, start, time.monotonic(), verdict)
+        finally:
+            probes.over.set()
+            load.close()
+            chaos.save(e.servers, folder, verdict)
+    return verdict
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=300)
+    parser.add_argument("--seed", type=int, default=chaos.new_seed())
+    parser.add_argument("--only", default=",".join(Cuts.SHAPES), help="shapes of cuts, by comma: each once in this order, then at random")
+    parser.add_argument("--light", action="store_true", help="few clients, none of them Java's")
+    parser.add_argument("--keep", action="store_true", help="keep logs and histories of a good run too")
+    args = parser.parse_args()
+    build = pathlib.Path(os.environ.get("QUOLL_BUILD", chaos.HERE.parent.parent / "build")).resolve()
+    try:
+        enter_own_world()
+    except Unable as e:
+        print(f"cannot cut networks here: {e}", file=sys.stderr)
+        sys.exit(77)
+    folder = chaos.workplace("quoll-netns-")
+    print(f"seed {args.seed}, folder {folder}", flush=True)
+    light = {"kazoo": (1, 3), "java": 0} if args.light else {}
+    verdict = run(build, args.servers, args.seconds, args.seed, folder, args.only.split(","), **light)
+    print(verdict.text())
+    if verdict.findings or args.keep:
+        print(f"logs and histories: {folder}")
+    else:
+        shutil.rmtree(folder)
+    sys.exit(1 if verdict.findings else 0)
+
+
+if __name__ == "__main__":
+    main()
