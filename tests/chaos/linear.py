@@ -87,8 +87,10 @@ def candidates(known, low, done, maybe, tried):
             if tried >> i & 1 or bool(o["as"]) != seen or o["t0"] > first:
                 continue
             kind = (o["f"], o.get("ver", -1))
-            if seen or kind not in alike:
-                out.append((i, False))
+            if kind in alike:
+                continue
+            out.append((i, False))
+            if not seen:
                 alike.add(kind)
     return out
 

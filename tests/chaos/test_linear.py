@@ -45,6 +45,8 @@ GOOD = {
     "unknown, and did happen": [create("a", 0, 1), put("b", 2, None, r="unknown"), sync("b", 1, 5, 6)],
     "unknown, and happened long after": [create("a", 0, 1), put("b", 2, None, r="unknown"), sync("a", 0, 5, 6), sync("b", 1, 7, 8)],
     "unknown, unseen, and counted": [create("a", 0, 1), put("b", 2, None, r="unknown"), put("c", 5, 6, 2)],
+    "two unknown, only the last one seen": [create("a", 0, 1), put("b", 2, None, r="unknown"), put("c", 3, None, r="unknown"),
+                                            sync("c", 2, 5, 6)],
     "unknown delete": [create("a", 0, 1), delete(2, None, "unknown"), none(3, 4), create("b", 5, 6)],
     "unknown create behind another's": [create("a", 0, None, "unknown"), create("b", 1, 2), sync("b", 0, 3, 4)],
     "refusals": [delete(0, 1, "fail", e="NoNode"), create("a", 2, 3), create("b", 4, 5, "fail", e="NodeExists"),
