@@ -584,7 +584,7 @@ static void test_learner_times(void **state)
     pupil_up_to(&p, 0, QP_DIFF, 0);
     zab_learner_tick(p.l, 50000);
     pupil_shell(&p);
-    EXPECT(&p, "");
+    EXPECT(&p, "note");
     int64_t now = 50000;
     for (int64_t t; (t = zab_learner_next_wake(p.l)) < INT64_MAX; now = t)
         zab_learner_tick(p.l, t);
