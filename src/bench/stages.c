@@ -94,7 +94,6 @@ static void run_begin(struct load *l)
 {
     const struct bench_options *opt = l->opt;
 
-    l->res->prepare_us = l->now_us - l->begin_us;
     l->begin_us = l->now_us;
     l->start_us = l->begin_us + opt->warm_up_ms * 1000;
     l->end_us = opt->duration_ms ? l->start_us + opt->duration_ms * 1000 : INT64_MAX;
@@ -167,6 +166,8 @@ void stage_enter(struct load *l, enum stage s)
     if (s == STAGE_CONNECT)
         l->begin_us = l->now_us;
     l->steps = steps_of(l, s);
+    if (s == STAGE_SYNC || (s == STAGE_CLOSE && l->opt->prepare_only))
+        l->res->prepare_us = l->now_us - l->begin_us;
     if (s == STAGE_RUN)
         run_begin(l);
     if (s == STAGE_LIST)

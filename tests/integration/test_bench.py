@@ -118,7 +118,7 @@ def wait_connections(server, count):
 
 def test_prepare_and_keep(build_dir, server, client):
     r = bench(build_dir, server, "--prepare", "--keys", "300", "--path", "/a/b", "--value-size", "33", "-c", "4")
-    assert r["prepared"] == 300
+    assert r["prepared"] == 300 and r["prepare_s"] > 0
     assert len(client.get_children("/a/b/keys")) == 300
     assert len(client.get("/a/b/keys/k00000299")[0]) == 33
     r = bench(build_dir, server, "--keys", "300", "--path", "/a/b", "-n", "50", "--mix", "set=1,create=1", "-c", "4")
