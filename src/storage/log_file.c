@@ -6,7 +6,7 @@
 #include "storage_internal.h"
 
 #include <errno.h>
-#include <zlib.h>
+#include "adler.h"
 
 #define WINDOW (1u << 20)
 #define SECTOR 512
@@ -161,7 +161,7 @@ int log_file_next(struct log_file *l, struct txn_header *ret_header, struct buf 
     if (!p)
         return ended(l, LOG_END_TORN, "the record is cut off");
     uint8_t terminator = p[len];
-    if (terminator == TXN_TERMINATOR && adler32_z(1, p, len) == sum) {
+    if (terminator == TXN_TERMINATOR && adler32_fast(1, p, len) == sum) {
         *ret_txn = buf_of(p, len);
         struct rd r = rd_buf(*ret_txn);
         txn_header_read(&r, NULL, ret_header);
@@ -192,7 +192,7 @@ static bool valid_at(struct log_file *l, int64_t at)
     /* Data may contain what looks like a record; one that is behind us in order is none of this log. */
     if (l->records > 0 && (int64_t)load_u64(p + 12 + 12) <= l->last_zxid)
         return false;
-    return adler32_z(1, p + 12, len) == sum;
+    return adler32_fast(1, p + 12, len) == sum;
 }
 
 bool log_file_valid_follows(struct log_file *l)

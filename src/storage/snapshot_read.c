@@ -5,7 +5,7 @@
 #include "storage_internal.h"
 
 #include <stdio.h>
-#include <zlib.h>
+#include "adler.h"
 
 #define WINDOW (1u << 20)
 
@@ -31,7 +31,7 @@ static int64_t offset(const struct snap_reader *s)
 
 static void sum_parsed(struct snap_reader *s)
 {
-    s->adler = (uint32_t)adler32_z(s->adler, s->win + s->summed, s->pos - s->summed);
+    s->adler = adler32_fast(s->adler, s->win + s->summed, s->pos - s->summed);
     s->summed = s->pos;
 }
 

@@ -7,7 +7,7 @@
 
 #include <stdatomic.h>
 #include <stdio.h>
-#include <zlib.h>
+#include "adler.h"
 
 #include "base/relapse.h"
 
@@ -20,7 +20,7 @@ struct snap_writer {
 /* Hands what is encoded to the sink. */
 static int flush(struct snap_writer *w)
 {
-    w->adler = (uint32_t)adler32_z(w->adler, w->buf.p, w->buf.n);
+    w->adler = adler32_fast(w->adler, w->buf.p, w->buf.n);
     int rc = snap_sink_write(w->sink, w->buf.p, w->buf.n);
     wr_reset(&w->buf);
     return rc;

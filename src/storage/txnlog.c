@@ -4,7 +4,7 @@
  * append makes log.<zxid>. Nothing is retried: after any failure the log answers RC_IO until it is closed. */
 #include "storage_internal.h"
 
-#include <zlib.h>
+#include "adler.h"
 
 #include "base/log.h"
 #include "base/relapse.h"
@@ -177,7 +177,7 @@ int txnlog_append(struct txnlog *l, int64_t zxid, struct buf txn, struct storage
             return relapse(4882) ? 0 : rc;
         }
     }
-    wr_u64(&l->pending, adler32_z(1, txn.p, txn.n));
+    wr_u64(&l->pending, adler32_fast(1, txn.p, txn.n));
     wr_u32(&l->pending, (uint32_t)txn.n);
     wr_bytes(&l->pending, txn.p, txn.n);
     wr_u8(&l->pending, TXN_TERMINATOR);
