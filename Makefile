@@ -8,7 +8,7 @@ MANIFESTS ?= examples/shop
 DATA ?= $(BUILD)/run-data
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 
-.PHONY: run test build unit sanitize tsan integration test-kube chaos bench fuzz lint format install clean deps
+.PHONY: run test build unit sanitize tsan integration test-kube chaos bench sim fuzz lint format install clean deps
 
 run:
 	@scripts/deps run
@@ -59,6 +59,9 @@ bench: build
 	@bench/run
 	@bench/dns
 	@bench/ensemble
+
+sim: build
+	@$(BUILD)/quoll sim --seeds $${SIM_SEEDS:-1000} --servers 5
 
 fuzz:
 	@scripts/fuzz $${FUZZ_SECONDS:-60}

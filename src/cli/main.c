@@ -13,7 +13,7 @@ static const struct {
     { "The parts", { &cmd_server, &cmd_sync, &cmd_dns } },
     { "Finding services", { &cmd_resolve, &cmd_services } },
     { "Znodes of any ZooKeeper ensemble", { &cmd_ls, &cmd_get, &cmd_set, &cmd_create, &cmd_rm, &cmd_stat } },
-    { "Measuring", { &cmd_bench } },
+    { "Measuring and testing", { &cmd_bench, &cmd_sim } },
 };
 
 static void usage(FILE *out)

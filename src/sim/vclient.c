@@ -430,7 +430,7 @@ static void got_reply(struct vclient *v, const struct reply_header *h, struct rd
         return;
     }
     note_watch(v, op);
-    load_answered(v, op);
+    load_note_answer(v, op);
     if (op->arg.op == ZK_OP_CLOSE_SESSION && op->err == ZK_OK) {
         mark(v, (struct hist_mark){ .type = HIST_CLOSED }, now_us);
         v->closing = false;

@@ -68,6 +68,6 @@ void vclient_abandon(struct vclient *v, int64_t now_us);
 void load_session_begun(struct vclient *v);   /* a fresh session */
 void load_burst(struct vclient *v, int64_t now_us);
 void load_final(struct vclient *v, int64_t now_us);
-void load_answered(struct vclient *v, const struct hist_op *op);
+void load_note_answer(struct vclient *v, const struct hist_op *op);
 
 #endif

@@ -355,7 +355,7 @@ static void remember_version(struct vclient *v, const struct hist_op *op)
         v->versions[n] = op->arg.stat.version;
 }
 
-void load_answered(struct vclient *v, const struct hist_op *op)
+void load_note_answer(struct vclient *v, const struct hist_op *op)
 {
     struct jstr made = op->arg.made;
 
