@@ -52,8 +52,9 @@ int32_t config_request(void *peer, const struct reconfig_request *q, int64_t zxi
                  (unsigned long long)p->committed->version);
         return ZK_BADVERSION;
     }
-    if (change(p, p->committed, q, zxid) < 0)
-        return ZK_BADARGUMENTS;
+    int rc = change(p, p->committed, q, zxid);
+    if (rc < 0)
+        return rc == RC_MALFORMED ? ZK_MARSHALLINGERROR : ZK_BADARGUMENTS;
     if (!zab_leader_has_synced_quorum(p->leader, p->asked)) {
         log_warn("quorum", "reconfiguration refused: no quorum of the new configuration is connected and in step");
         return ZK_NEWCONFIGNOQUORUM;

@@ -105,6 +105,14 @@ static bool has_quorum(struct election *e, const struct ballots *set, const stru
     return quorum_view_has_quorum(election_view(e), &e->agreeing);
 }
 
+/* Is this leader established? The committed configuration's word is enough to join it, and what keeps the histories apart is the handshake: a server
+ * with a proposed configuration that was withdrawn finds no quorum of it, and would never learn of the withdrawal (the reference waits for ever). If
+ * the proposed one is in force instead, who follows there says so in its notifications, and we adopt it. */
+static bool is_established(struct election *e, const struct ballots *set, const struct ballot *candidate)
+{
+    return has_quorum(e, set, candidate) || quorum_config_has_quorum(e->committed, &e->agreeing);
+}
+
 bool vote_beats(struct vote a, int64_t weight_a, struct vote b)
 {
     if (weight_a == 0)
@@ -264,13 +272,13 @@ static void on_settled(struct election *e, struct ballot b)
 
         stored.version = 0; /* so the reference keeps it: among these the leader alone is compared */
         ballots_put(&e->received, stored);
-        if (has_quorum(e, &e->received, &b) && leader_confirms(e, &e->received, b.vote)) {
+        if (is_established(e, &e->received, &b) && leader_confirms(e, &e->received, b.vote)) {
             decide(e, b.vote);
             return;
         }
     }
     ballots_put(&e->settled, b);
-    if (has_quorum(e, &e->settled, &b) && leader_confirms(e, &e->settled, b.vote)) {
+    if (is_established(e, &e->settled, &b) && leader_confirms(e, &e->settled, b.vote)) {
         e->round = b.vote.round;
         decide(e, b.vote);
     }

@@ -64,6 +64,12 @@ static bool members_clash(const struct quorum_member *a, const struct quorum_mem
 
 /* ---- incremental ---- */
 
+/* The reference trips over such a number where it does not expect to, which its clients see as another error: RC_MALFORMED. */
+static int parse_sid(const char *text, int64_t *ret, struct quorum_error *err)
+{
+    return quorum_sid_parse(text, ret, err) < 0 ? RC_MALFORMED : 0;
+}
+
 static int change_leave(struct quorum_builder *b, const char *leaving, struct quorum_error *err)
 {
     char **sids = str_split(leaving, ",", NULL);
@@ -72,7 +78,7 @@ static int change_leave(struct quorum_builder *b, const char *leaving, struct qu
     for (char **s = sids; *s && rc == 0; s++) {
         int64_t sid;
 
-        rc = quorum_sid_parse(*s, &sid, err);
+        rc = parse_sid(*s, &sid, err);
         if (rc == 0)
             quorum_builder_drop(b, sid);
     }
@@ -80,17 +86,17 @@ static int change_leave(struct quorum_builder *b, const char *leaving, struct qu
     return rc;
 }
 
-/* server.N=address. */
+/* server.N=address, or N=address: the reference looks at what is behind the last dot. */
 static int parse_joiner(const char *line, bool multi_address, struct quorum_member *ret, struct quorum_error *err)
 {
     const char *eq = strchr(line, '=');
     int64_t sid;
 
-    if (!eq || !str_has_prefix(line, "server."))
+    if (!eq || eq == line || !eq[1] || strchr(eq + 1, '='))
         return quorum_fail(err, RC_INVAL, "'%.80s' is not server.N=address", line);
-    char *number = x_strndup(line + 7, (size_t)(eq - line - 7));
-    int rc = quorum_sid_parse(number, &sid, err);
-    free(number);
+    char *key = x_strndup(line, (size_t)(eq - line)), *dot = strrchr(key, '.');
+    int rc = parse_sid(dot ? dot + 1 : key, &sid, err);
+    free(key);
     if (rc == 0)
         rc = quorum_member_parse(sid, eq + 1, multi_address, ret, err);
     if (rc == 0 && ret->client_port == 0) {

@@ -5,6 +5,7 @@ import time
 
 from apache import ApacheServer
 from kazoo.client import KazooClient
+from kazoo.exceptions import ConnectionLoss
 from kazoo.retry import KazooRetry
 from quollens import Ensemble
 from quollsrv import QuollServer
@@ -93,13 +94,30 @@ class Changing(Ensemble):
         return client
 
     def reconfig(self, joining=None, leaving=None, members=None, version=-1, hosts=None):
-        """The new configuration's text."""
+        """The new configuration's text. Whoever the client is connected to may close the connection by the change: a server
+        of Apache's then does not always answer before."""
         client = self.admin(hosts)
         try:
-            return client.reconfig(joining, leaving, members, version)[0].decode()
+            before = client.get("/zookeeper/config")[0]
+            try:
+                return client.reconfig(joining, leaving, members, version)[0].decode()
+            except ConnectionLoss:
+                return self.changed(client, before)
         finally:
             client.stop()
             client.close()
+
+    def changed(self, client, before):
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            try:
+                now = client.get("/zookeeper/config")[0]
+                if now != before:
+                    return now.decode()
+            except ConnectionLoss:
+                pass
+            time.sleep(0.02)
+        raise AssertionError(f"the configuration did not change\n{self.logs()}")
 
 
 def config_text(server):

@@ -299,6 +299,7 @@ def test_observer(build_dir):
         c = connect(observer.address)
         c.create("/by-observer", b"1")
         e.leader().kill9()
+        e.leader()  # another one: the observer has lost its connection by now
         eventually(lambda: e.mode(observer) == "observer" and c.connected and c.exists("/by-observer"), 20, "observer again")
         c.create("/again")
         close(c)

@@ -342,11 +342,43 @@ static void test_many(void **state)
     watch_table_free(wt);
 }
 
+/* The ensemble's configuration comes without a transaction: watchers hear of it, the digest does not. */
+static void test_config(void **state)
+{
+    (void)state;
+    struct tree *t = tree_new(NULL);
+    struct watch_table *wt = watch_table_new(on_fire, NULL);
+    struct zk_stat stat;
+    struct jbuf data;
+
+    tree_attach_watches(t, wt);
+    util_create(t, 1, "/a", "x", 0);
+    uint64_t digest = tree_digest(t);
+    register_all(wt, "0d/zookeeper/config");
+    tree_set_config(t, (struct jbuf){ (const uint8_t *)"text", 4 }, 0x500000000, 77);
+    assert_string_equal(events(), "0:W/zookeeper/config");
+    assert_int_equal(tree_get_data(t, jstr_of("/zookeeper/config"), NULL, true, &data, &stat), ZK_OK);
+    assert_int_equal(data.n, 4);
+    assert_int_equal(stat.version, -1);
+    assert_int_equal(stat.mzxid, 0x500000000);
+    assert_int_equal(stat.mtime, 77);
+    assert_int_equal(stat.czxid, 0);
+    assert_int_equal(stat.aversion, -1);
+    assert_int_equal(tree_last_zxid(t), 1);
+    assert_true(tree_digest(t) == digest);
+    tree_check(t);
+    leave_all(wt);
+    tree_detach_watches(t, wt);
+    watch_table_free(wt);
+    tree_free(t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_triggers),     cmocka_unit_test(test_compound),         cmocka_unit_test(test_acl_filter),
         cmocka_unit_test(test_set_watches),  cmocka_unit_test(test_check_and_remove), cmocka_unit_test(test_many),
+        cmocka_unit_test(test_config),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

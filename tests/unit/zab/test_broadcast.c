@@ -388,10 +388,51 @@ static void test_reconfig_hands_over(void **state)
     tear_down(&s);
 }
 
+/* What an observer has, it never acknowledges: it cannot make a quorum of a configuration in which it would vote. */
+static void test_observers_are_not_in_step(void **state)
+{
+    struct stage s;
+    struct quorum_config *next = config_of(ONE_TWO_FOUR);
+
+    set_up(&s, NULL);
+    join(&s, 14, 4, true, 0);
+    hear_bare(&s, 14, QP_ACK, E1);
+    assert_false(zab_leader_has_synced_quorum(s.l, next));
+    join(&s, 13, 3, false, 0);
+    hear_bare(&s, 13, QP_ACK, E1);
+    assert_true(zab_leader_has_synced_quorum(s.l, next));
+    quorum_config_unref(next);
+    tear_down(&s);
+}
+
+/* A proposed configuration that a new leader finds makes another server leader: NEWLEADER cannot say so, so all look for it. */
+static void test_pending_names_another(void **state)
+{
+    struct stage s = { .config = config_of(THREE), .window = zab_window_new(0, 0) };
+    struct zab_leader_options o = { 0 };
+    struct quorum_config *next = config_of(ONE_TWO_FOUR);
+
+    o.start = start_with(s.config, s.window, 1);
+    o.start.last_seen = next;
+    o.start.reconfig_enabled = true;
+    s.l = zab_leader_new(&o);
+    shell(&s);
+    join(&s, 12, 2, false, 0);
+    hear_bare(&s, 12, QP_ACK, E1);
+    assert_null(s.stop); /* the new members' quorum is missing */
+    join(&s, 14, 4, false, 0);
+    hear_bare(&s, 14, QP_ACK, E1);
+    assert_true(s.designated == 2 || s.designated == 4);
+    assert_int_equal(s.stop_how, ZAB_STOP_LEADERSHIP);
+    quorum_config_unref(next);
+    tear_down(&s);
+}
+
 /* ---- the learner ---- */
 
 struct pupil {
-    struct quorum_config *config;
+    struct quorum_config *config, *seen; /* seen: proposed, may be NULL */
+    bool reconfig;
     struct zab_window *window;
     struct zab_learner *l;
     struct zab_effect stop;
@@ -422,12 +463,14 @@ static void pupil_hear(struct pupil *p, int32_t type, int64_t zxid, const char *
     zab_learner_packet(p->l, &q);
     pupil_shell(p);
 }
-static void pupil_up_to(struct pupil *p, int64_t last, int32_t op, int64_t op_zxid)
+static void pupil_of(struct pupil *p, int64_t last, int32_t op, int64_t op_zxid)
 {
     struct zab_learner_options o = { .leader_sid = 1 };
 
-    *p = (struct pupil){ .config = config_of(THREE), .window = zab_window_new(0, 0) };
+    p->window = zab_window_new(0, 0);
     o.start = start_with(p->config, p->window, 2);
+    o.start.last_seen = p->seen;
+    o.start.reconfig_enabled = p->reconfig;
     o.start.last_zxid = last;
     o.start.accepted_epoch = o.start.current_epoch = 1;
     p->l = zab_learner_new(&o);
@@ -443,8 +486,14 @@ static void pupil_up_to(struct pupil *p, int64_t last, int32_t op, int64_t op_zx
     EXPECT(p, "ACKEPOCH");
     pupil_hear(p, op, op_zxid, NULL);
 }
+static void pupil_up_to(struct pupil *p, int64_t last, int32_t op, int64_t op_zxid)
+{
+    *p = (struct pupil){ .config = config_of(THREE) };
+    pupil_of(p, last, op, op_zxid);
+}
 static void pupil_done(struct pupil *p)
 {
+    quorum_config_unref(p->seen);
     zab_learner_free(p->l);
     zab_window_free(p->window);
     quorum_config_unref(p->config);
@@ -486,6 +535,57 @@ static void test_diff_order(void **state)
     assert_int_equal(p.stop.stop, ZAB_STOP_FATAL);
     assert_int_equal(p.stop.exit_code, 12);
     pupil_done(&p);
+}
+
+/* Up to UPTODATE with a configuration in NEWLEADER. */
+static void pupil_newleader(struct pupil *p, const char *config)
+{
+    pupil_of(p, 0x100000005, QP_DIFF, 0x100000005);
+    p->log[0] = 0;
+    pupil_hear(p, QP_NEWLEADER, 0x200000000, config);
+    zab_learner_epoch_persisted(p->l, ZAB_CURRENT_EPOCH);
+    pupil_shell(p);
+    pupil_hear(p, QP_UPTODATE, -1, NULL);
+}
+
+static void test_config_of_newleader(void **state)
+{
+#define TWO(text) "server.1=" text "\nserver.2=b:2888:3888:participant\n"
+    static const struct {
+        const char *name, *config, *seen;
+        bool enabled;
+        const char *effects;
+        int stop; /* enum zab_stop; -1: none */
+    } cases[] = {
+        { "taken over", THREE "00", NULL, true, "persist currentEpoch ACK ACK serve", -1 }, /* version=000: nothing new */
+        { "newer", TWO("a:2888:3888:participant") "version=200000000", NULL, true,
+          "config seen persist currentEpoch ACK config activate ACK serve", -1 },
+        { "newer, and disabled here", TWO("a:2888:3888:participant") "version=200000000", NULL, false, "persist currentEpoch ACK ACK serve", -1 },
+        { "the leader moves", TWO("x:2888:3888:participant") "version=200000000", NULL, true,
+          "config seen persist currentEpoch ACK config activate stop", ZAB_STOP_RECONFIG },
+        { "the leader's election port moves", TWO("a:2888:3999:participant") "version=200000000", NULL, true,
+          "config seen persist currentEpoch ACK config activate ACK serve", -1 },
+        { "the leader loses its vote", TWO("a:2888:3888:observer") "server.3=c:2888:3888:participant\nversion=200000000", NULL, true,
+          "config seen persist currentEpoch ACK config activate stop", ZAB_STOP_RECONFIG },
+        { "we observe", "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:observer\nserver.3=c:2888:3888\nversion=200000000", NULL, true,
+          "config seen persist currentEpoch ACK config activate stop", ZAB_STOP_RECONFIG },
+        { "we are left out", "server.1=a:2888:3888:participant\nserver.3=c:2888:3888:participant\nversion=200000000", NULL, true,
+          "config seen persist currentEpoch ACK config activate ACK serve", -1 },
+        { "a proposal was withdrawn", THREE, ONE_TWO_FOUR, true, "config seen persist currentEpoch ACK ACK serve", -1 },
+        { "a proposal is finished", ONE_TWO_FOUR, ONE_TWO_FOUR, true, "persist currentEpoch ACK config activate stop", ZAB_STOP_RECONFIG },
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct pupil p = { .config = config_of(THREE), .reconfig = cases[i].enabled };
+
+        print_message("case: %s\n", cases[i].name);
+        p.seen = cases[i].seen ? config_of(cases[i].seen) : NULL;
+        p.stop.stop = (enum zab_stop)-1;
+        pupil_newleader(&p, cases[i].config);
+        EXPECT(&p, cases[i].effects);
+        assert_int_equal((int)p.stop.stop, cases[i].stop);
+        pupil_done(&p);
+    }
 }
 
 static void test_gap(void **state)
@@ -600,6 +700,8 @@ int main(void)
         cmocka_unit_test(test_write), cmocka_unit_test(test_late_learners), cmocka_unit_test(test_sync_asks_the_quorum),
         cmocka_unit_test(test_silence), cmocka_unit_test(test_no_quorum_comes), cmocka_unit_test(test_counter_ends),
         cmocka_unit_test(test_later_promise), cmocka_unit_test(test_refused), cmocka_unit_test(test_reconfig_hands_over),
+        cmocka_unit_test(test_observers_are_not_in_step), cmocka_unit_test(test_pending_names_another),
+        cmocka_unit_test(test_config_of_newleader),
         cmocka_unit_test(test_diff_order), cmocka_unit_test(test_gap), cmocka_unit_test(test_snap), cmocka_unit_test(test_trunc),
         cmocka_unit_test(test_older_epoch), cmocka_unit_test(test_learner_times),
     };

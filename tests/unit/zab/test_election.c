@@ -427,6 +427,42 @@ static void test_changed_configs(void **state)
     fix_free(&f);
 }
 
+/* A proposal that only we had was withdrawn: the two others, of whom it leaves one out, are no quorum of it. Their leader is joined all the same. */
+static void test_withdrawn_proposal(void **state)
+{
+    struct fix f = fix_new(3, THREE "version=5", "server.1=a:1:2\nserver.3=c:1:2\nversion=9");
+
+    (void)start(&f, 9, 1);
+    assert_string_equal(recv(&f, 1, 'f', 2, 5, 4, 2), "");
+    assert_string_equal(recv(&f, 2, 'L', 2, 5, 4, 2), "decided following 2 zxid 5 round 4 epoch 2\n");
+    fix_free(&f);
+
+    f = fix_new(3, THREE "version=5", "server.1=a:1:2\nserver.3=c:1:2\nversion=9"); /* an election needs both, as ever */
+    (void)start(&f, 9, 1);
+    (void)recv(&f, 2, 'l', 3, 9, 1, 1);
+    assert_string_equal(pass(&f, 200, false), "connect all\n");
+    (void)recv(&f, 1, 'l', 3, 9, 1, 1);
+    assert_string_equal(told(&f), "");
+    assert_int_equal(election_state(f.e), ZAB_LEADING);
+    fix_free(&f);
+}
+
+/* Whom a change leaves out follows without a vote, an observer too. */
+static void test_left_out(void **state)
+{
+    struct fix f = fix_new(9, OBSERVED "version=5", NULL);
+    struct quorum_config *three = config(THREE "version=8");
+
+    assert_int_equal(election_role(f.e), MEMBER_OBSERVER);
+    election_set_configs(f.e, three, NULL);
+    assert_int_equal(election_role(f.e), MEMBER_PARTICIPANT);
+    (void)start(&f, 5, 1);
+    (void)recv(&f, 1, 'f', 3, 5, 4, 2);
+    assert_string_equal(recv(&f, 3, 'L', 3, 5, 4, 2), "decided following 3 zxid 5 round 4 epoch 2\n");
+    quorum_config_unref(three);
+    fix_free(&f);
+}
+
 /* Messages before the first start wait for it. */
 static void test_early_messages(void **state)
 {
@@ -463,7 +499,7 @@ int main(void)
         cmocka_unit_test(test_weightless),
         cmocka_unit_test(test_joint),
         cmocka_unit_test(test_adopted_config),
-        cmocka_unit_test(test_changed_configs),
+        cmocka_unit_test(test_changed_configs), cmocka_unit_test(test_withdrawn_proposal), cmocka_unit_test(test_left_out),
         cmocka_unit_test(test_early_messages),
         cmocka_unit_test(test_alone),
     };

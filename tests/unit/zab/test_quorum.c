@@ -356,30 +356,35 @@ static void test_change(void **state)
         const char *name, *joining, *leaving, *replace, *want; /* want NULL: refused */
         const struct quorum_options *opt;
         const char *from;
+        int rc; /* 0: RC_INVAL, if refused */
     } cases[] = {
-        { "add", "server.4=d:1:2;3", NULL, NULL, LINE("1", "a") LINE("2", "b") LINE("3", "c") LINE("4", "d") "version=1000", &plain, base },
-        { "remove", NULL, "3", NULL, LINE("1", "a") LINE("2", "b") "version=1000", &plain, base },
-        { "remove nobody", NULL, "9", NULL, LINE("1", "a") LINE("2", "b") LINE("3", "c") "version=1000", &plain, base },
-        { "empty lists", "", "", NULL, LINE("1", "a") LINE("2", "b") LINE("3", "c") "version=1000", &plain, base },
+        { "add", "server.4=d:1:2;3", NULL, NULL, LINE("1", "a") LINE("2", "b") LINE("3", "c") LINE("4", "d") "version=1000", &plain, base, 0 },
+        { "remove", NULL, "3", NULL, LINE("1", "a") LINE("2", "b") "version=1000", &plain, base, 0 },
+        { "remove nobody", NULL, "9", NULL, LINE("1", "a") LINE("2", "b") LINE("3", "c") "version=1000", &plain, base, 0 },
+        { "empty lists", "", "", NULL, LINE("1", "a") LINE("2", "b") LINE("3", "c") "version=1000", &plain, base, 0 },
         { "role", "server.3=c:1:2:observer;3", NULL, NULL,
-          LINE("1", "a") LINE("2", "b") "server.3=c:1:2:observer;0.0.0.0:3\nversion=1000", &plain, base },
-        { "both", "server.4=d:1:2;3, server.5=e:1:2;3", "1 , 2", NULL, LINE("3", "c") LINE("4", "d") LINE("5", "e") "version=1000", &plain, base },
-        { "move of an address", "server.4=a:1:2;3", "1", NULL, LINE("2", "b") LINE("3", "c") LINE("4", "a") "version=1000", &plain, base },
-        { "replace", NULL, NULL, "server.7=x:1:2;3,server.8=y:1:2;3", LINE("7", "x") LINE("8", "y") "version=1000", &plain, base },
-        { "replace a hierarchy", NULL, NULL, LINE("7", "x") LINE("8", "y"), LINE("7", "x") LINE("8", "y") "version=1000", &plain, hier },
-        { "one voter is enough without standalone", NULL, "2,3", NULL, LINE("1", "a") "version=1000", &multi, base },
-        { "one voter", NULL, "2,3", NULL, NULL, &plain, base },
-        { "no voter", NULL, "1,2,3", NULL, NULL, &multi, base },
-        { "no client port", "server.4=d:1:2", NULL, NULL, NULL, &plain, base },
-        { "no server line", "d:1:2;3", NULL, NULL, NULL, &plain, base },
-        { "no value", "server.4", NULL, NULL, NULL, &plain, base },
-        { "leaving is no number", NULL, "server.3", NULL, NULL, &plain, base },
-        { "address in use", "server.4=a:1:5;6", NULL, NULL, NULL, &plain, base },
-        { "election port in use", "server.4=A:2:5;6", NULL, NULL, NULL, &plain, base },
-        { "client port in use", "server.4=x:7:8;a:2", NULL, NULL, NULL, &plain, base },
-        { "incremental hierarchy", "server.4=d:1:2;3", NULL, NULL, NULL, &plain, hier },
-        { "replace by nothing", NULL, NULL, "", NULL, &plain, base },
-        { "replace by junk", NULL, NULL, "tickTime=5", NULL, &plain, base },
+          LINE("1", "a") LINE("2", "b") "server.3=c:1:2:observer;0.0.0.0:3\nversion=1000", &plain, base, 0 },
+        { "both", "server.4=d:1:2;3, server.5=e:1:2;3", "1 , 2", NULL, LINE("3", "c") LINE("4", "d") LINE("5", "e") "version=1000", &plain, base, 0 },
+        { "move of an address", "server.4=a:1:2;3", "1", NULL, LINE("2", "b") LINE("3", "c") LINE("4", "a") "version=1000", &plain, base, 0 },
+        { "replace", NULL, NULL, "server.7=x:1:2;3,server.8=y:1:2;3", LINE("7", "x") LINE("8", "y") "version=1000", &plain, base, 0 },
+        { "replace a hierarchy", NULL, NULL, LINE("7", "x") LINE("8", "y"), LINE("7", "x") LINE("8", "y") "version=1000", &plain, hier, 0 },
+        { "one voter is enough without standalone", NULL, "2,3", NULL, LINE("1", "a") "version=1000", &multi, base, 0 },
+        { "one voter", NULL, "2,3", NULL, NULL, &plain, base, 0 },
+        { "no voter", NULL, "1,2,3", NULL, NULL, &multi, base, 0 },
+        { "no client port", "server.4=d:1:2", NULL, NULL, NULL, &plain, base, 0 },
+        { "no server line", "d:1:2;3", NULL, NULL, NULL, &plain, base, 0 },
+        { "no value", "server.4", NULL, NULL, NULL, &plain, base, 0 },
+        { "leaving is no number", NULL, "server.3", NULL, NULL, &plain, base, RC_MALFORMED },
+        { "joining is no number", "server.x=d:1:2;3", NULL, NULL, NULL, &plain, base, RC_MALFORMED },
+        { "two equals signs", "server.4=d:1:2;3=5", NULL, NULL, NULL, &plain, base, 0 },
+        { "only what is behind the last dot counts", "4=d:1:2;3,a.server.5=e:1:2;3", "1,2", NULL,
+          LINE("3", "c") LINE("4", "d") LINE("5", "e") "version=1000", &plain, base, 0 },
+        { "address in use", "server.4=a:1:5;6", NULL, NULL, NULL, &plain, base, 0 },
+        { "election port in use", "server.4=A:2:5;6", NULL, NULL, NULL, &plain, base, 0 },
+        { "client port in use", "server.4=x:7:8;a:2", NULL, NULL, NULL, &plain, base, 0 },
+        { "incremental hierarchy", "server.4=d:1:2;3", NULL, NULL, NULL, &plain, hier, 0 },
+        { "replace by nothing", NULL, NULL, "", NULL, &plain, base, 0 },
+        { "replace by junk", NULL, NULL, "tickTime=5", NULL, &plain, base, 0 },
     };
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -394,7 +399,7 @@ static void test_change(void **state)
             assert_string_equal((const char *)next->text.p, cases[i].want);
             quorum_config_unref(next);
         } else {
-            assert_int_equal(rc, RC_INVAL);
+            assert_int_equal(rc, cases[i].rc ? cases[i].rc : RC_INVAL);
             assert_true(err.text[0] != '\0');
             assert_null(next);
         }

@@ -114,7 +114,7 @@ int quorum_config_parse(struct buf text, const struct quorum_options *opt, struc
 /* A reconfig request against the newest known configuration; version: the zxid of its transaction. Either new_members (comma
  * or newline separated lines, NULL when absent) replaces everything, or leaving (comma separated sids) and joining (comma separated server lines, each with a
  * client port) change it; leaving goes first, who is not a member leaves silently, who is a member and joins is replaced.
- * Every RC_INVAL and RC_TOOBIG is a BadArguments to the client. Who has enough voters is checked: at least 2, or 1 without standalone_enabled. */
+ * Every RC_INVAL and RC_TOOBIG is a BadArguments to the client, RC_MALFORMED (an id that is no number) a MarshallingError. Who has enough voters is checked: at least 2, or 1 without standalone_enabled. */
 struct quorum_change {
     const char *joining, *leaving, *new_members;
 };
