@@ -611,6 +611,8 @@ void peer_core_effects(struct peer *p, const struct core_effect *fx, size_t coun
             propose(p, e);
         else if (e->type == CORE_FORWARD || e->type == CORE_SYNC)
             forward(p, e);
+        else if (e->type == CORE_PEER_SYNC)
+            zab_leader_learner_sync(p->leader, e->peer);
         else if (e->type == CORE_REVALIDATE)
             zab_learner_revalidate(p->learner, e->session_id, e->timeout_ms);
         else if (e->type == CORE_SESSION_ENDED)

@@ -91,6 +91,10 @@ void core_submit_remote(struct core *c, const struct core_remote_request *q)
     if (pipeline_full(c))
         return;
     struct session *s = core_session_find(c, q->session_id);
+    if (q->op == ZK_OP_SYNC) {
+        effect_add(c, CORE_PEER_SYNC, 0)->peer = q->peer;
+        return;
+    }
     int32_t refused = q->op == ZK_OP_CREATE_SESSION ? remote_create(c, q, &s) : ZK_OK;
     if (s && s->peer == q->peer)
         core_session_touch(c, s);

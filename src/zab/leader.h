@@ -136,7 +136,6 @@ void sync_uncount(struct zab_leader *l, struct peer *p);
 /* leader_bcast.c */
 void bcast_ack(struct zab_leader *l, struct peer *p, int64_t zxid);
 void bcast_try_commit(struct zab_leader *l);
-void bcast_sync_request(struct zab_leader *l, uint64_t conn, uint64_t tag);
 void bcast_ping(struct zab_leader *l, struct peer *p);
 void bcast_pong(struct zab_leader *l, struct peer *p);
 void bcast_forget_syncs(struct zab_leader *l, uint64_t conn);

@@ -179,6 +179,25 @@ static void tell_commit(struct zab_leader *l, const struct zab_txn *t, bool acti
     }
 }
 
+static void answer_first_sync(struct zab_leader *l)
+{
+    struct pending_sync s = l->syncs.items[l->syncs_head++];
+
+    if (s.conn != 0)
+        effects_send_bare(&l->fx, s.conn, QP_SYNC, 0);
+    else
+        effects_add(&l->fx, ZAB_SYNCED)->tag = s.tag;
+}
+
+/* A quorum has acknowledged what was proposed after these syncs came, so it followed us then: nothing else is left to confirm. They have
+ * to be answered before that commit is told: Apache's learners (CommitProcessor) take the oldest of their clients' writes and syncs to be
+ * the next that comes back, and never go on behind one that was overtaken. */
+static void answer_proven_syncs(struct zab_leader *l, int64_t zxid)
+{
+    while (l->syncs_head < l->syncs.len && l->syncs.items[l->syncs_head].zxid < zxid)
+        answer_first_sync(l);
+}
+
 static void commit_first(struct zab_leader *l)
 {
     struct zab_txn *t = txn_fifo_pop(&l->outstanding);
@@ -189,6 +208,7 @@ static void commit_first(struct zab_leader *l)
     l->last_committed = t->zxid;
     int rc = zab_window_push(l->window, t);
     ASSERT(rc == 0);
+    answer_proven_syncs(l, t->zxid);
     tell_commit(l, t, activate, designated);
     effects_txn(&l->fx, ZAB_COMMIT, t);
     zab_txn_unref(t);
@@ -200,7 +220,8 @@ static void commit_first(struct zab_leader *l)
 
 /* A sync waits for what was proposed when it came. And, since a leader that was cut off may not know it yet, for a quorum to say that
  * it follows us still (ZOOKEEPER-2136: the reference does not ask): a round of pings that begins after the sync came. Whoever answers
- * such a ping had not left us, so no other leader can have been established before the sync came. Every implementation answers
+ * such a ping had not left us, so no other leader can have been established before the sync came. A commit of something proposed after
+ * it proves the same (answer_proven_syncs). Every implementation answers
  * pings one for one and in order from UPTODATE on, so counting tells which answer belongs to the round. */
 
 static bool round_under_way(const struct zab_leader *l)
@@ -244,20 +265,16 @@ static bool confirmed(struct zab_leader *l)
 static void release_syncs(struct zab_leader *l)
 {
     while (l->syncs_head < l->syncs.len) {
-        struct pending_sync s = l->syncs.items[l->syncs_head];
-        if (s.round > l->round_confirmed || s.zxid > l->last_committed)
+        const struct pending_sync *s = &l->syncs.items[l->syncs_head];
+        if (s->round > l->round_confirmed || s->zxid > l->last_committed)
             break;
-        l->syncs_head++;
-        if (s.conn != 0)
-            effects_send_bare(&l->fx, s.conn, QP_SYNC, 0);
-        else
-            effects_add(&l->fx, ZAB_SYNCED)->tag = s.tag;
+        answer_first_sync(l);
     }
     if (l->syncs_head == l->syncs.len)
         l->syncs_head = l->syncs.len = 0;
 }
 
-void bcast_sync_request(struct zab_leader *l, uint64_t conn, uint64_t tag)
+static void sync_request(struct zab_leader *l, uint64_t conn, uint64_t tag)
 {
     struct pending_sync s = { .conn = conn, .tag = tag, .zxid = l->last_proposed };
 
@@ -280,7 +297,15 @@ void zab_leader_sync(struct zab_leader *l, uint64_t tag)
     if (l->phase == ZAB_LEADER_STOPPED)
         return;
     ASSERT(l->phase == ZAB_LEADER_SERVING);
-    bcast_sync_request(l, 0, tag);
+    sync_request(l, 0, tag);
+}
+
+void zab_leader_learner_sync(struct zab_leader *l, uint64_t conn)
+{
+    if (l->phase == ZAB_LEADER_STOPPED || !leader_find(l, conn))
+        return;
+    ASSERT(l->phase == ZAB_LEADER_SERVING);
+    sync_request(l, conn, 0);
 }
 
 void bcast_pong(struct zab_leader *l, struct peer *p)

@@ -182,10 +182,6 @@ static void on_request(struct zab_leader *l, struct peer *p, const struct qpacke
         leader_drop(l, p, "malformed request");
         return;
     }
-    if (req.op == ZK_OP_SYNC) {
-        bcast_sync_request(l, p->conn, 0);
-        return;
-    }
     req.body = buf_of(arena_memdup(&l->fx.arena, req.body.p, req.body.n), req.body.n);
     struct jids auth = keep_ids(&l->fx.arena, &q->auth);
     struct zab_effect *f = effects_add(&l->fx, ZAB_REQUEST);

@@ -54,6 +54,8 @@ static void leader_effects(struct zab_leader *l, bool disk)
             zab_leader_log_end(l, e.conn, RC_UNAVAIL);
         else if (e.type == ZAB_REVALIDATE)
             zab_leader_revalidated(l, e.conn, e.session_id, true);
+        else if (e.type == ZAB_REQUEST && e.request.op == ZK_OP_SYNC)
+            zab_leader_learner_sync(l, e.conn);
         else if (e.type == ZAB_STOP)
             stopped = true;
     }

@@ -10,6 +10,8 @@ from quollens import LEARNED, TAUGHT, Ensemble, Said, assert_digests_agree, ephe
 from quollproc import eventually
 from test_ensemble import assert_equal_trees, close, connect, need_apache
 
+SYNC = 9
+
 def zxid(server):
     found = re.search(r"Zxid: 0x([0-9a-f]+)", server.four_letter("srvr"))
     return int(found[1], 16) if found else None
@@ -214,5 +216,44 @@ def test_observers(build_dir):
         found = assert_same(e)
         assert len([p for p in found if p.startswith("/missed")]) == 80
         assert not [p for p in found if p.startswith("/by")]
+    finally:
+        e.close()
+
+
+class Pipeline:
+    """A client that writes and syncs without waiting for answers."""
+
+    def __init__(self, server, name, count):
+        self.client = rawzk.RawClient(server.port, timeout_ms=20000)
+        self.count = 2 * count
+        assert self.client.call(rawzk.create(1, f"/{name}"))[2] == 0
+        for n in range(count):
+            self.client.send(rawzk.set_data(2 * n + 2, f"/{name}", b"%d" % n))
+            self.client.send(rawzk.request(2 * n + 3, SYNC, rawzk.string("/")))
+
+    def finish(self):
+        """Every answer, in order."""
+        for n in range(self.count):
+            xid, _, err, _ = self.client.reply()
+            assert (xid, err) == (n + 2, 0)
+        self.client.close()
+
+
+@pytest.mark.parametrize("kinds", ["aqqA", "qaaQ"])
+def test_syncs_among_writes(build_dir, kinds):
+    """A server of Apache's takes the first of its clients' writes and syncs that wait to be the next that the leader decides: one that
+    is overtaken blocks all its clients for good. So a leader has to answer syncs and writes of one learner in the order asked."""
+    need_apache()
+    e = Ensemble(build_dir, kinds)
+    r = Rounds(e)
+    try:
+        r.begin(*e.servers[:2])
+        assert e.leader() is e.servers[1]
+        r.begin(*e.servers[2:])
+        for _ in range(3):
+            pipelines = [Pipeline(s, f"p{s.myid}-{n}-{_}", 150) for n in range(3) for s in e.servers]
+            for p in pipelines:
+                p.finish()
+        assert_same(e)
     finally:
         e.close()

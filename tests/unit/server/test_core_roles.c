@@ -325,7 +325,6 @@ static void test_remote_requests(void **state)
         { "its owner", 1001, 0, ZK_OP_DELETE, "000000022f61 ffffffff", ZK_NONODE },
         { "unknown opcode", 1001, 0, 4711, "", ZK_UNIMPLEMENTED },
         { "no body", 1001, 0, ZK_OP_CREATE, "", ZK_MARSHALLINGERROR },
-        { "sync is not a write", 1001, 0, ZK_OP_SYNC, "", ZK_UNIMPLEMENTED },
         { "createSession without timeout", 1001, INT64_C(0x0200000000000001), ZK_OP_CREATE_SESSION, "0000", ZK_MARSHALLINGERROR },
         { "createSession 0", 1001, INT64_MIN, ZK_OP_CREATE_SESSION, "00001000", ZK_BADARGUMENTS },
         { "createSession like a TTL", 1001, INT64_C(-0x00ffffffffffff00), ZK_OP_CREATE_SESSION, "00001000", ZK_BADARGUMENTS },
@@ -355,6 +354,25 @@ static void test_remote_requests(void **state)
             assert_int_equal(rd_i32(&r), cases[i].err);
     }
     arena_free(&w.arena);
+}
+
+/* A learner's sync takes no zxid, but its place: what the learner's clients asked for earlier is proposed ahead of it. */
+static void test_remote_sync_keeps_its_place(void **state)
+{
+    const struct core_effect *fx;
+    int64_t s = ensemble_connect(&e, 1, 1, 10000);
+    struct core_remote_request write = { 1001, s, 1, ZK_OP_DELETE, { 0 }, { NULL, -1 } };
+    struct core_remote_request sync = { 1001, s, 2, ZK_OP_SYNC, buf_str("/"), { NULL, -1 } };
+    core_submit_remote(leader(), &write);
+    core_submit_remote(leader(), &sync);
+    core_submit_remote(leader(), &write);
+    assert_int_equal(core_effects(leader(), &fx), 3);
+    assert_int_equal(fx[0].type, CORE_PROPOSE);
+    assert_int_equal(fx[1].type, CORE_PEER_SYNC);
+    assert_int_equal(fx[1].peer, 1001);
+    assert_int_equal(fx[2].type, CORE_PROPOSE);
+    assert_int_equal(fx[2].zxid, fx[0].zxid + 1);
+    ensemble_pump(&e, 0);
 }
 
 static void test_identities_travel(void **state)
@@ -574,6 +592,7 @@ int main(void)
         CASE(test_new_leader_gives_full_timeouts),
         CASE(test_expiry_is_told_when_committed),
         CASE(test_remote_requests),
+        CASE(test_remote_sync_keeps_its_place),
         CASE(test_identities_travel),
         CASE(test_sync),
         CASE(test_sync_waits),

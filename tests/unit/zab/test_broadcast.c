@@ -59,6 +59,8 @@ static void shell(struct stage *s)
             note(s, "%s%.0d%s", 0, "commit"), zab_leader_applied(s->l, e.zxid);
         else if (e.type == ZAB_SYNCED)
             note(s, "%s%.0d%s", 0, "synced");
+        else if (e.type == ZAB_REQUEST)
+            note(s, "%s%.0d%s", 0, "request");
         else if (e.type == ZAB_REPLAY)
             note(s, "%s%.0d%s", 0, "replay");
         else if (e.type == ZAB_PERSIST_ACCEPTED_EPOCH)
@@ -234,6 +236,51 @@ static void test_sync_asks_the_quorum(void **state)
     zab_leader_sync(s.l, 1);
     shell(&s);
     EXPECT(&s, "synced");
+    tear_down(&s);
+}
+
+static void hear_request(struct stage *s, uint64_t conn, int32_t op)
+{
+    struct wr w = wr_init(0);
+
+    forwarded_request_packet(&w, &(struct forwarded_request){ .session_id = 5, .cxid = 1, .op = op, .body = buf_str("/") }, NULL);
+    hear(s, conn, &w);
+}
+
+/* A follower of 3.8 or 3.9 takes the first of its own writes and syncs to be the next that comes back, and blocks for good behind one that was
+ * overtaken. So a sync is counted from its place among the requests, and answered before anything that was proposed behind it is
+ * committed: that commit proves what the round of pings was to prove. */
+static void test_sync_keeps_its_place(void **state)
+{
+    struct stage s;
+
+    set_up(&s, NULL);
+    hear_request(&s, 12, ZK_OP_CREATE);
+    hear_request(&s, 12, ZK_OP_SYNC);
+    EXPECT(&s, "request request"); /* the core decides when its turn is */
+    write_one(&s);
+    zab_leader_learner_sync(s.l, 12);
+    shell(&s);
+    EXPECT(&s, "12:PROPOSAL 12:PING");
+    write_one(&s);
+    hear_pong(&s, 12);
+    EXPECT(&s, "12:PROPOSAL"); /* the write ahead of it is not committed */
+    hear_bare(&s, 12, QP_ACK, E1 + 1);
+    EXPECT(&s, "12:COMMIT commit 12:SYNC");
+    hear_bare(&s, 12, QP_ACK, E1 + 2);
+    EXPECT(&s, "12:COMMIT commit");
+
+    zab_leader_learner_sync(s.l, 12);
+    zab_leader_sync(s.l, 1);
+    write_one(&s);
+    EXPECT(&s, "12:PING 12:PROPOSAL");
+    hear_bare(&s, 12, QP_ACK, E1 + 3);
+    EXPECT(&s, "12:SYNC synced 12:COMMIT commit");
+    hear_pong(&s, 12);
+    EXPECT(&s, ""); /* the second asked for a round of its own, which nobody waits for any more */
+    zab_leader_learner_sync(s.l, 99); /* gone meanwhile */
+    shell(&s);
+    EXPECT(&s, "");
     tear_down(&s);
 }
 
@@ -698,6 +745,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write), cmocka_unit_test(test_late_learners), cmocka_unit_test(test_sync_asks_the_quorum),
+        cmocka_unit_test(test_sync_keeps_its_place),
         cmocka_unit_test(test_silence), cmocka_unit_test(test_no_quorum_comes), cmocka_unit_test(test_counter_ends),
         cmocka_unit_test(test_later_promise), cmocka_unit_test(test_refused), cmocka_unit_test(test_reconfig_hands_over),
         cmocka_unit_test(test_observers_are_not_in_step), cmocka_unit_test(test_pending_names_another),

@@ -514,6 +514,8 @@ static void carry_out(struct world *w, struct machine *m, const struct zab_effec
     case ZAB_REQUEST:
         if (f->request.op == ZK_OP_CREATE)
             propose(w, m);
+        else if (f->request.op == ZK_OP_SYNC)
+            zab_leader_learner_sync(m->leader, f->conn);
         break;
     case ZAB_SYNCED:
         on_synced(w, m, f->tag);

@@ -75,6 +75,7 @@ enum core_effect_type {
     CORE_PROPOSE,       /* LEADER, in place of APPEND: propose txn as zxid; tell core_committed. In zxid order, without gaps */
     CORE_FORWARD,       /* LEARNER: send the leader a client's request: session_id, xid, op, bytes, auth. In order */
     CORE_SYNC,          /* LEADER, LEARNER: a client's sync: FORWARD's fields and tag; tell core_synced(tag). In order with PROPOSE, FORWARD */
+    CORE_PEER_SYNC,     /* LEADER: the sync of a learner's client: peer. In order with PROPOSE; nothing to tell */
     CORE_REVALIDATE,    /* LEARNER: ask the leader whether session_id with timeout_ms lives; tell core_revalidated. In order */
     CORE_SESSION_ENDED, /* LEADER: answer to `peer`, who asked by core_revalidate: session_id is over */
 };
@@ -87,7 +88,7 @@ struct core_effect {
     int32_t op;          /* REPLY: opcode, for statistics; FORWARD, SYNC */
     int32_t xid;         /* FORWARD, SYNC: cxid */
     uint64_t tag;        /* SYNC */
-    uint64_t peer;       /* SESSION_ENDED */
+    uint64_t peer;       /* PEER_SYNC, SESSION_ENDED */
     struct jids auth;    /* FORWARD, SYNC: the client's identities */
     int64_t session_id;  /* SESSION_READY, FORWARD, SYNC, REVALIDATE */
     int32_t timeout_ms;
@@ -158,7 +159,7 @@ void core_committed(struct core *c, int64_t zxid);
 void core_synced(struct core *c, uint64_t tag);
 
 /* LEADER: a request of a learner's client. peer: the learner's connection, never 0. Always ends in one proposal (an error txn when refused),
- * whatever the opcode is. createSession: body is the timeout, session_id the learner's choice; the learner is its owner. */
+ * whatever the opcode is, but for a sync, which ends in one CORE_PEER_SYNC. createSession: body is the timeout, session_id the learner's choice; the learner is its owner. */
 struct core_remote_request {
     uint64_t peer;
     int64_t session_id;

@@ -56,7 +56,7 @@ enum zab_effect_type {
                              The committed one itself: what was proposed beyond it has been withdrawn */
     ZAB_CONFIG_ACTIVATE, /* config is committed; designated: the leader from now on (-1: not said) */
     /* sessions and requests */
-    ZAB_REQUEST,         /* leader: a learner's client asks: conn, request, auth */
+    ZAB_REQUEST,         /* leader: a learner's client asks: conn, request, auth. A sync too: zab_leader_learner_sync in its turn */
     ZAB_REVALIDATE,      /* leader: does this session live? touch it, move it to conn; answer by zab_leader_revalidated */
     ZAB_TOUCH,           /* leader: the session was heard from on conn */
     ZAB_REVALIDATED,     /* learner: the answer for a session: valid */
@@ -144,6 +144,9 @@ int64_t zab_leader_next_zxid(const struct zab_leader *l);
 void zab_leader_propose(struct zab_leader *l, int64_t zxid, struct buf txn);
 /* A sync of one of our own clients: answered by ZAB_SYNCED(tag). */
 void zab_leader_sync(struct zab_leader *l, uint64_t tag);
+/* A sync of a learner's client (ZAB_REQUEST with op SYNC): to be called in its place, behind the proposals of the requests that came ahead
+ * of it. A connection that is gone is ignored. */
+void zab_leader_learner_sync(struct zab_leader *l, uint64_t conn);
 
 void zab_leader_persisted(struct zab_leader *l, int64_t zxid); /* our log is durable up to it */
 enum zab_epoch_file { ZAB_ACCEPTED_EPOCH, ZAB_CURRENT_EPOCH };
