@@ -230,7 +230,7 @@ def test_empty_server_joins_by_snapshot(three):
 
 def test_server_behind_catches_up_from_the_log(three):
     """A server that missed more than the window holds."""
-    c = connect(three.hosts)
+    c = connect(three.leader().address)  # not to the one that is killed
     c.create("/before")
     victim = three.followers()[0]
     victim.kill9()
