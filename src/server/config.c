@@ -115,8 +115,26 @@ static const struct key keys[] = {
     { "forceSnapshotSync", K_FLAG, F(force_snapshot_sync), 0, 0 },
     { "quoll.confirmSync", K_NOT_FALSE, F(no_confirm_sync), 0, 0 },
 
-    { "sslQuorum", K_REFUSED_TRUE, 0, 0, 0 },
-    { "portUnification", K_REFUSED_TRUE, 0, 0, 0 },
+    { "sslQuorum", K_FLAG, F(ssl_quorum), 0, 0 },
+    { "portUnification", K_FLAG, F(port_unification), 0, 0 },
+    { "sslQuorumReloadCertFiles", K_FLAG, F(quorum_tls.reload), 0, 0 },
+    { "ssl.quorum.keyStore.location", K_STR, F(quorum_tls.key.path), 0, 0 },
+    { "ssl.quorum.keyStore.password", K_STR, F(quorum_tls.key.password), 0, 0 },
+    { "ssl.quorum.keyStore.passwordPath", K_STR, F(quorum_tls.key.password_file), 0, 0 },
+    { "ssl.quorum.keyStore.type", K_STR, F(quorum_tls.key.type), 0, 0 },
+    { "ssl.quorum.trustStore.location", K_STR, F(quorum_tls.trust.path), 0, 0 },
+    { "ssl.quorum.trustStore.password", K_STR, F(quorum_tls.trust.password), 0, 0 },
+    { "ssl.quorum.trustStore.passwordPath", K_STR, F(quorum_tls.trust.password_file), 0, 0 },
+    { "ssl.quorum.trustStore.type", K_STR, F(quorum_tls.trust.type), 0, 0 },
+    { "ssl.quorum.clientAuth", K_STR, F(quorum_tls.client_auth), 0, 0 },
+    { "ssl.quorum.protocol", K_STR, F(quorum_tls.protocol), 0, 0 },
+    { "ssl.quorum.enabledProtocols", K_STR, F(quorum_tls.protocols), 0, 0 },
+    { "ssl.quorum.ciphersuites", K_STR, F(quorum_tls.ciphers), 0, 0 },
+    { "ssl.quorum.hostnameVerification", K_NOT_FALSE, F(quorum_tls.any_host), 0, 0 },
+    { "ssl.quorum.clientHostnameVerification", K_FLAG, F(quorum_tls.verify_client_host), 0, 0 },
+    { "ssl.quorum.crl", K_REFUSED_TRUE, 0, 0, 0 },
+    { "ssl.quorum.ocsp", K_REFUSED_TRUE, 0, 0, 0 },
+    { "ssl.quorum.context.supplier.class", K_REFUSED, 0, 0, 0 },
     { "quorum.auth.enableSasl", K_REFUSED_TRUE, 0, 0, 0 },
     { "observerMasterPort", K_REFUSED, 0, 0, 0 },
     { "oraclePath", K_REFUSED, 0, 0, 0 },
@@ -537,4 +555,6 @@ void server_config_free(struct server_config *cfg)
     quorum_config_unref(cfg->members);
     quorum_config_unref(cfg->members_next);
     cfg->members = cfg->members_next = NULL;
+    tls_options_done(&cfg->quorum_tls);
+    cfg->quorum_tls = (struct tls_options){ 0 };
 }

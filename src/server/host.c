@@ -290,13 +290,15 @@ static struct qnet_options net_options(const struct server *s)
         .cnx_timeout_ms = (int32_t)cfg->cnx_timeout_ms,
         .hello_timeout_ms = cfg->quorum_cnxn_timeout_ms > 0 ? cfg->quorum_cnxn_timeout_ms : cfg->tick_ms * cfg->sync_limit,
         .follow_delay_ms = (int32_t)cfg->leader_connect_delay_ms,
+        .tls = s->quorum_tls,
+        .tls_outgoing = cfg->ssl_quorum,
+        .tls_unification = cfg->port_unification,
         .max_buffer = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
     };
 }
 
 int host_peer_new(struct server *s, struct storage_error *err)
 {
-    struct qnet_options opt = net_options(s);
     struct peer_host host = {
         .data = s,
         .cfg = s->cfg,
@@ -322,11 +324,16 @@ int host_peer_new(struct server *s, struct storage_error *err)
         .become = host_become,
         .serving = host_serving,
     };
-    int rc = peer_new(&host, s->tree, &s->peer, err);
+    int rc = 0;
+    if (s->cfg->ssl_quorum || s->cfg->port_unification)
+        rc = tls_context_new(&s->cfg->quorum_tls, &s->quorum_tls, err);
+    if (rc == 0)
+        rc = peer_new(&host, s->tree, &s->peer, err);
 
     if (rc < 0)
         return rc;
     struct qnet_events events = peer_net_events(s->peer);
+    struct qnet_options opt = net_options(s);
     if (qnet_new(&opt, &events, &s->qnet) == 0)
         return 0;
     snprintf(err->text, sizeof(err->text), "no descriptors for the quorum's sockets");
@@ -337,4 +344,5 @@ void host_peer_free(struct server *s)
 {
     qnet_free(s->qnet);
     peer_free(s->peer);
+    tls_context_free(s->quorum_tls);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -91,13 +92,12 @@ static void out_free(struct qout *o)
     out_init(o);
 }
 
-/* ---- the socket: TLS between peers belongs in these two ---- */
+/* ---- the socket ---- */
 
-/* Bytes, 0 at the end of the stream, RC_BUSY when there is nothing now, RC_IO. */
-static ssize_t qconn_recv(const struct qconn *c, uint8_t *p, size_t n)
+static ssize_t socket_recv(const struct qconn *c, uint8_t *p, size_t n, int flags)
 {
     for (;;) {
-        ssize_t got = recv(c->fd, p, n, 0);
+        ssize_t got = recv(c->fd, p, n, flags);
         if (got >= 0)
             return got;
         if (errno == EAGAIN || errno == EWOULDBLOCK)
@@ -107,9 +107,63 @@ static ssize_t qconn_recv(const struct qconn *c, uint8_t *p, size_t n)
     }
 }
 
-/* Bytes, RC_BUSY, RC_IO. */
-static ssize_t qconn_send(const struct qconn *c, struct iovec *iov, size_t n)
+static void address_of(const struct qconn *c, char text[ADDR_TEXT_MAX])
 {
+    struct sockaddr_storage from = { 0 };
+    socklen_t len = sizeof(from);
+
+    text[0] = '\0';
+    if (getpeername(c->fd, (struct sockaddr *)&from, &len) == 0)
+        addr_format_ip((struct sockaddr *)&from, text);
+}
+
+static void accept_tls(struct qconn *c)
+{
+    char address[ADDR_TEXT_MAX];
+
+    address_of(c, address);
+    c->tls = tls_accept(c->q->opt.tls, c->fd, address);
+}
+
+/* Bytes, 0 at the end of the stream, RC_BUSY when there is nothing now, RC_IO. */
+static ssize_t qconn_recv(struct qconn *c, uint8_t *p, size_t n)
+{
+    if (c->detect) {
+        uint8_t first;
+        ssize_t got = socket_recv(c, &first, 1, MSG_PEEK);
+
+        if (got <= 0)
+            return got;
+        c->detect = false;
+        if (tls_begins(first))
+            accept_tls(c);
+    }
+    return c->tls ? tls_recv(c->tls, p, n) : socket_recv(c, p, n, 0);
+}
+
+/* Bytes of the first pieces, as many as go; RC_BUSY, RC_IO. */
+static ssize_t send_tls(struct qconn *c, const struct iovec *iov, size_t n)
+{
+    ssize_t sum = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        size_t off = 0;
+        while (off < iov[i].iov_len) {
+            ssize_t put = tls_send(c->tls, (const uint8_t *)iov[i].iov_base + off, iov[i].iov_len - off);
+            if (put < 0)
+                return sum > 0 ? sum : put;
+            off += (size_t)put;
+            sum += put;
+        }
+    }
+    return sum;
+}
+
+/* Bytes, RC_BUSY, RC_IO. */
+static ssize_t qconn_send(struct qconn *c, struct iovec *iov, size_t n)
+{
+    if (c->tls)
+        return send_tls(c, iov, n);
     struct msghdr m = { .msg_iov = iov, .msg_iovlen = n };
 
     for (;;) {
@@ -180,6 +234,31 @@ struct qconn *qconn_new(struct qnet *q, enum qconn_role role, int fd)
     return c;
 }
 
+void qconn_accepted(struct qconn *c)
+{
+    const struct qnet_options *opt = &c->q->opt;
+
+    if (!opt->tls || c->source.dead)
+        return;
+    c->detect = opt->tls_unification;
+    if (opt->tls_outgoing && !opt->tls_unification)
+        accept_tls(c);
+}
+
+void qconn_dialed(struct qconn *c, const struct qdial *d)
+{
+    const char *hosts[8];
+    char address[ADDR_TEXT_MAX];
+    size_t n = MIN(d->names_len, ARRAY_LEN(hosts));
+
+    if (!c->q->opt.tls || !c->q->opt.tls_outgoing || c->source.dead)
+        return;
+    for (size_t i = 0; i < n; i++)
+        hosts[i] = d->names[i].host;
+    address_of(c, address);
+    c->tls = tls_connect(c->q->opt.tls, c->fd, hosts, n, address);
+}
+
 void qconn_set_role(struct qconn *c, enum qconn_role role)
 {
     c->role = role;
@@ -190,6 +269,7 @@ void qconn_free(struct qconn *c)
 {
     out_free(&c->out);
     out_free(&c->behind);
+    tls_free(c->tls);
     free(c->in);
     free(c);
 }
@@ -214,6 +294,8 @@ void qconn_close(struct qconn *c, int stream_rc)
     list_remove(&c->link);
     list_remove(&c->dirty);
     list_remove(&c->ready);
+    if (c->tls)
+        tls_say_goodbye(c->tls);
     close(c->fd);
     if (c->role == QCONN_HELLO)
         q->hellos--;
@@ -333,6 +415,22 @@ static bool stream_pump(struct qconn *c)
     return !c->source.dead;
 }
 
+static const char *reset_text(const struct qconn *c)
+{
+    return c->tls ? tls_why(c->tls) : "connection reset";
+}
+
+/* A handshake that fails is for somebody to mend; a connection that ends later is not. */
+static void broke_in_turn(struct qconn *c)
+{
+    char why[QNET_WHY_MAX];
+
+    (void)snprintf(why, sizeof(why), "%s", reset_text(c)); /* cut, if ever, at the end of a log line */
+    if (c->tls && !tls_has_shaken_hands(c->tls))
+        qnet_gripe(c->q, "%s: %s: connection closed", c->from, why);
+    qconn_fail(c, why);
+}
+
 /* RC_BUSY: the socket is full. */
 static int write_some(struct qconn *c, size_t *share)
 {
@@ -362,6 +460,8 @@ static void all_written(struct qconn *c)
         election_writable(c);
     if (c->role != QCONN_LINGER || c->shut || c->streaming)
         return;
+    if (c->tls)
+        tls_say_goodbye(c->tls);
     /* Half a close: a whole one would answer bytes under way to us by a reset, which can overtake what we sent. */
     c->shut = true;
     if (shutdown(c->fd, SHUT_WR) != 0)
@@ -387,12 +487,12 @@ void qconn_flush(struct qconn *c, bool in_turn)
         }
         int rc = share > 0 ? write_some(c, &share) : RC_BUSY;
         if (rc == RC_BUSY) {
-            update_interest(c, true);
+            update_interest(c, !c->tls || !tls_send_waits_for_input(c->tls)); /* which makes qconn_event come back here */
             return;
         }
         if (rc < 0) {
             if (in_turn)
-                qconn_fail(c, "connection reset");
+                broke_in_turn(c);
             else
                 qconn_broken(c, "connection reset");
             return;
@@ -437,7 +537,7 @@ static int qconn_fill(struct qconn *c)
 {
     for (size_t share = READ_SHARE; share > 0;) {
         if (!in_room(c))
-            return 0;
+            break;
         size_t room = MIN(share, c->in_cap - c->in_len);
         ssize_t n = qconn_recv(c, c->in + c->in_len, room);
         if (n == RC_BUSY)
@@ -451,6 +551,8 @@ static int qconn_fill(struct qconn *c)
         c->received += (uint64_t)n;
         share -= (size_t)n;
     }
+    if (c->tls && tls_has_input(c->tls))
+        qconn_mark_ready(c);
     return 0;
 }
 
@@ -520,7 +622,11 @@ void qconn_ready(struct qconn *c)
     list_remove(&c->ready);
     if (c->broken)
         qconn_fail(c, c->broken);
-    else if (!c->paused)
+    else if (c->paused)
+        return;
+    else if (c->tls && tls_has_input(c->tls) && qconn_fill(c) < 0)
+        broke_in_turn(c);
+    else
         input(c);
 }
 
@@ -532,9 +638,15 @@ void qconn_event(struct qconn *c, uint32_t events)
     }
     if (!c->paused && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))) {
         int rc = qconn_fill(c);
+        if (c->shaking && tls_is_ready(c->tls)) {
+            c->shaking = false;
+            c->deadline_ms = QNET_NEVER;
+        }
         input(c);
-        if (rc < 0)
-            qconn_fail(c, "connection reset");
+        if (rc < 0 && !c->source.dead)
+            broke_in_turn(c);
+        else if (c->tls && !c->source.dead && c->out.bytes > 0) /* it may have waited for the handshake */
+            qconn_flush(c, true);
     }
     if (!c->source.dead && (events & EPOLLOUT))
         qconn_flush(c, true);

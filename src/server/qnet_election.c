@@ -167,12 +167,31 @@ static void encode_hello(const struct qnet *q, struct wr *w)
     hello_encode(w, &h);
 }
 
+/* Sends the hello and keeps the connection, or waits until it has arrived, which by TLS takes some turns. False: neither was possible. */
+static bool greet_by_tls(struct qnet *q, struct qserver *s, const struct qdial *d, int fd, const struct wr *hello, bool keep)
+{
+    struct qconn *c = qconn_new(q, keep ? QCONN_ELECTION : QCONN_LINGER, fd);
+
+    c->sid = s->sid;
+    qconn_dialed(c, d);
+    qconn_send_bytes(c, hello->p, hello->n);
+    if (keep) {
+        adopt(q, s, c);
+        c->shaking = true;
+        c->deadline_ms = qnet_now(q) + q->opt.cnx_timeout_ms;
+    } else {
+        qconn_linger(c, q->opt.cnx_timeout_ms);
+    }
+    return !c->broken;
+}
+
 void election_dialed(struct qdial *d, int fd)
 {
     struct qnet *q = d->q;
     struct qserver *s = find(q, d->sid);
     struct wr w = wr_init(0);
     ssize_t sent = -1;
+    bool keep = conn_decide(true, q->opt.my_sid, d->sid) == CONN_KEEP;
 
     ASSERT(s && s->dial == d);
     s->dial = NULL;
@@ -183,13 +202,22 @@ void election_dialed(struct qdial *d, int fd)
     }
     if (q->self)
         encode_hello(q, &w);
+    if (q->opt.tls && q->opt.tls_outgoing && w.n > 0) {
+        bool greeted_it = greet_by_tls(q, s, d, fd, &w, keep);
+
+        wr_free(&w);
+        if (!keep && greeted_it)
+            s->called_ms = qnet_now(q);
+        drop_if_unused(q, s);
+        return;
+    }
     /* In one piece, before anything else: the reference takes what its first read gives for the whole message. */
     if (w.rc == 0 && w.n > 0)
         sent = send(fd, w.p, w.n, MSG_NOSIGNAL);
     bool whole = sent >= 0 && (size_t)sent == w.n;
     wr_free(&w);
     /* SASL: comes here, before the decision is carried out, in both directions. */
-    if (whole && conn_decide(true, q->opt.my_sid, d->sid) == CONN_KEEP) {
+    if (whole && keep) {
         adopt(q, s, qconn_new(q, QCONN_ELECTION, fd));
         return;
     }
@@ -212,6 +240,7 @@ void election_accepted(struct qnet *q, int fd, const struct sockaddr_storage *fr
         return;
     }
     struct qconn *c = qconn_new(q, QCONN_HELLO, fd);
+    qconn_accepted(c);
     q->hellos++;
     c->deadline_ms = q->now_ms + q->opt.hello_timeout_ms;
 }

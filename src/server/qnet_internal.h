@@ -14,6 +14,7 @@
 #define SERVER_QNET_INTERNAL_H
 
 #include "server/qnet.h"
+#include "server/tls.h"
 #include "resolver.h"
 
 #include "zab/connrule.h"
@@ -44,6 +45,8 @@ struct qout {
 
 /* ---- connections ---- */
 
+struct qdial;
+
 enum qconn_role {
     QCONN_HELLO,    /* accepted on the election port, has not said who it is */
     QCONN_ELECTION, /* with another server, for notifications both ways */
@@ -60,6 +63,9 @@ struct qconn {
     struct qnet *q;
     enum qconn_role role;
     int fd;
+    struct tls *tls;   /* NULL: plain */
+    bool detect;       /* accepted, and its first byte will tell whether it speaks TLS */
+    bool shaking;      /* deadline_ms is the handshake's */
     uint32_t interest; /* in the epoll set */
     char from[ADDR_TEXT_MAX];
 
@@ -85,6 +91,9 @@ struct qconn {
 
 /* Owns fd, which is connected and non-blocking. */
 struct qconn *qconn_new(struct qnet *q, enum qconn_role role, int fd);
+/* TLS by the rules of the options. Before anything is sent or received. */
+void qconn_accepted(struct qconn *c);
+void qconn_dialed(struct qconn *c, const struct qdial *d);
 void qconn_send_bytes(struct qconn *c, const uint8_t *p, size_t n); /* queues; over the limit: broken */
 void qconn_pause(struct qconn *c, bool paused);
 void qconn_set_role(struct qconn *c, enum qconn_role role);

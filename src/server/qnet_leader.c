@@ -19,6 +19,7 @@ void leader_accepted(struct qnet *q, int fd, const struct sockaddr_storage *from
     }
     /* SASL: comes here, before the learner's first packet is read. */
     struct qconn *c = qconn_new(q, QCONN_PEER, fd);
+    qconn_accepted(c);
     c->number = ++q->last_number;
     (void)u64map_set(&q->peers, c->number, c);
     if (q->ev.peer_open)

@@ -79,6 +79,7 @@ void follow_dialed(struct qdial *d, int fd)
     if (fd >= 0) {
         /* SASL: comes here, before FOLLOWERINFO. */
         f->conn = qconn_new(q, QCONN_LEADER, fd);
+        qconn_dialed(f->conn, d);
         if (q->ev.leader_open)
             q->ev.leader_open(q->ev.data);
         return;

@@ -7,6 +7,7 @@ from zkserver import ZkServer, free_port
 
 JAR = pathlib.Path("/usr/share/java/zookeeper.jar")
 LOGGER = JAR.with_name("slf4j-simple.jar")  # of libslf4j-java, which the other depends on; writes to stderr from INFO on
+NETTY = [JAR.with_name(f"netty-{part}.jar") for part in ("common", "buffer", "transport", "codec", "handler", "resolver")]
 
 
 def available():
@@ -24,7 +25,8 @@ def java_command(config, system, heap="256m"):
     args += [f"-Dzookeeper.{k}={v}" for k, v in system.items()]
     # Which way a learner is synchronised is partly said at this level only.
     args += ["-Dorg.slf4j.simpleLogger.log.org.apache.zookeeper.server.quorum.LearnerHandler=debug"]
-    return args + ["-cp", f"/etc/zookeeper/conf:{JAR}:{LOGGER}", "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
+    path = ":".join(map(str, ["/etc/zookeeper/conf", JAR, LOGGER, *NETTY]))
+    return args + ["-cp", path, "org.apache.zookeeper.server.quorum.QuorumPeerMain", str(config)]
 
 
 class ApacheServer(ZkServer):

@@ -88,7 +88,7 @@ static void test_errors(void **state)
         { "server.x=a:2888:3888\n", RC_INVAL, 1, "server.x" },
         { "standaloneEnabled=no\n", RC_INVAL, 1, "standaloneEnabled" },
         { "reconfigEnabled=1\n", RC_INVAL, 1, "reconfigEnabled" },
-        { "sslQuorum=true\n", RC_UNSUPPORTED, 1, "sslQuorum" },
+        { "ssl.quorum.ocsp=true\n", RC_UNSUPPORTED, 1, "ssl.quorum.ocsp" },
         { "dataDir=/d\nelectionAlg=1\n", RC_INVAL, 0, "electionAlg" },
         { "dataDir=/d\npeerType=voter\n", RC_INVAL, 0, "peerType" },
         { "dataDir=/d\ndynamicConfigFile=/x\nserver.1=a:2888:3888\n", RC_INVAL, 0, "dynamicConfigFile" },

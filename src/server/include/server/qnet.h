@@ -12,8 +12,8 @@
  * Limits     Per election connection: one frame in, one message out. Per learner connection: one packet in, max_queue out. QNET_HELLOS_MAX connections
  *            that have not said who they are, QNET_STRANGERS_MAX servers that no configuration knows (they may be joining), QNET_PEERS_MAX learners.
  * Errors     What a peer does wrong closes its connection, with a log line (rate-limited), and touches nothing else.
- * Not here   TLS and SASL between peers. Their places: qconn_recv and qconn_send in qnet_conn.c are the only functions that touch the bytes of a socket;
- *            the comments "SASL" in qnet_election.c, qnet_leader.c and qnet_learner.c stand where authentication comes in.
+ * TLS        qconn_recv and qconn_send in qnet_conn.c are the only functions that touch the bytes of a socket, and know TLS (tls.h).
+ * Not here   SASL between peers. The comments "SASL" in qnet_election.c, qnet_leader.c and qnet_learner.c stand where authentication comes in.
  * Source     QuorumCnxManager, Learner.connectToLeader, Leader.LearnerCnxAcceptor (3.9.5). */
 #ifndef SERVER_QNET_H
 #define SERVER_QNET_H
@@ -30,6 +30,7 @@
 #define QNET_NEVER INT64_MAX
 
 struct qnet;
+struct tls_context;
 
 /* Resolves one name; called on a resolver thread, several at once. Fills at most cap addresses (ports are set by the caller), returns how many:
  * 0 when there is no such name or no answer. */
@@ -46,6 +47,9 @@ struct qnet_options {
     int32_t follow_delay_ms;    /* zookeeper.leaderConnectDelayDuringRetryMs; 0: 100 */
     uint32_t max_buffer;        /* of packets, as in qpacket_decode; 0: QP_MAX_BUFFER_DEFAULT */
     size_t max_queue;           /* bytes that may wait for one learner, or the leader, before the connection is closed; 0: QNET_MAX_QUEUE_DEFAULT */
+    struct tls_context *tls;    /* NULL: no TLS. Must outlive the qnet */
+    bool tls_outgoing;          /* sslQuorum: connect by TLS */
+    bool tls_unification;       /* portUnification: accept TLS and plain connections. Neither of the two: tls has no effect */
     qnet_resolve_fn resolve;    /* NULL: getaddrinfo */
     void *resolve_data;         /* must outlive the process' last resolution, which qnet_free does not wait for */
 };

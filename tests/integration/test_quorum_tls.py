@@ -1,0 +1,278 @@
+"""TLS between servers: keys of both kinds, Apache's servers among ours, who is refused, and the way there without a pause."""
+import pathlib
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+from kazoo.client import KazooClient
+from kazoo.exceptions import KazooException
+
+import apache
+from quollens import Ensemble, dump
+from quollsrv import QuollServer
+from test_hostile_quorum import ports
+
+WAIT_S = 30
+PASSWORD = "between-servers"
+
+
+class Pki:
+    """An authority and the keys that it signed."""
+
+    def __init__(self, where, name):
+        self.dir = pathlib.Path(where)
+        self.ca, self.ca_key = self.dir / f"{name}.pem", self.dir / f"{name}-key.pem"
+        self.run("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+                 "-keyout", self.ca_key, "-out", self.ca)
+
+    @staticmethod
+    def run(*args):
+        subprocess.run(["openssl", *map(str, args)], check=True, capture_output=True)
+
+    def key(self, name, san="IP:127.0.0.1,DNS:localhost"):
+        """(PEM with key and chain, PKCS12 of the same)"""
+        key, csr, cert, ext = (self.dir / f"{name}{s}" for s in (".key", ".csr", ".crt", ".ext"))
+        ext.write_text(f"subjectAltName={san}\n")
+        self.run("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}", "-keyout", key, "-out", csr)
+        self.run("x509", "-req", "-in", csr, "-CA", self.ca, "-CAkey", self.ca_key, "-CAcreateserial", "-days", "2", "-extfile", ext,
+                 "-out", cert)
+        pem, p12 = self.dir / f"{name}-both.pem", self.dir / f"{name}.p12"
+        pem.write_text(key.read_text() + cert.read_text() + self.ca.read_text())
+        self.run("pkcs12", "-export", "-inkey", key, "-in", cert, "-certfile", self.ca, "-passout", f"pass:{PASSWORD}", "-out", p12)
+        return pem, p12
+
+
+@pytest.fixture(scope="module")
+def pki(tmp_path_factory):
+    return Pki(tmp_path_factory.mktemp("pki"), "right")
+
+
+@pytest.fixture(scope="module")
+def keys(pki):
+    return pki.key("member")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def available(build_dir):
+    missing = QuollServer.available(build_dir)
+    if missing:
+        pytest.fail(missing)
+
+
+def tls_props(pki, keys, p12=False):
+    key = ({"ssl.quorum.keyStore.location": keys[1], "ssl.quorum.keyStore.password": PASSWORD} if p12 else
+           {"ssl.quorum.keyStore.location": keys[0]})
+    return {"sslQuorum": "true", **key, "ssl.quorum.trustStore.location": pki.ca}
+
+
+def client(ens):
+    zk = KazooClient(ens.hosts, timeout=20)
+    zk.start(timeout=WAIT_S)
+    return zk
+
+
+def write_through_leader_change(ens):
+    zk = client(ens)
+    zk.create("/before", b"1" * 100000)
+    leader = ens.leader()
+    leader.kill9()
+    end = time.monotonic() + WAIT_S
+    while True:
+        try:
+            zk.create("/after", b"2")
+            break
+        except KazooException:
+            assert time.monotonic() < end, ens.logs()
+            time.sleep(0.02)
+    leader.start()
+    zk.stop()
+    zk.close()
+    trees = []
+    for s in ens.servers:
+        one = KazooClient(s.address, timeout=20)
+        one.start(timeout=WAIT_S)
+        one.sync("/")
+        trees.append(dump(one))
+        one.stop()
+        one.close()
+    assert trees[0] == trees[1] == trees[2] and trees[0]["/after"][0] == b"2"
+
+
+@pytest.mark.parametrize("p12", (False, True), ids=("pem", "pkcs12"))
+def test_ensemble(build_dir, pki, keys, p12):
+    with Ensemble(build_dir, "qqq", tls_props(pki, keys, p12)) as ens:
+        write_through_leader_change(ens)
+        quorum, election = ports(ens, ens.leader())
+        for port in (quorum, election):
+            with socket.create_connection(("127.0.0.1", port)) as s:
+                context = ssl.create_default_context(cafile=str(pki.ca))
+                context.load_cert_chain(str(keys[0]))
+                with context.wrap_socket(s, server_hostname="127.0.0.1") as t:
+                    assert t.version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize("kinds", ("qqa", "aaq"))
+def test_with_apache(build_dir, pki, keys, kinds):
+    if missing := apache.available():
+        pytest.skip(missing)
+    if missing := [str(jar) for jar in apache.NETTY if not jar.exists()]:
+        pytest.skip(f"no {missing[0]}, without which Apache's server speaks no TLS to others (apt-get install libnetty-java)")
+    with Ensemble(build_dir, kinds, tls_props(pki, keys)) as ens:
+        write_through_leader_change(ens)
+
+
+def test_large_snapshot(build_dir, pki, keys):
+    """More than any buffer on the way."""
+    with Ensemble(build_dir, "qqq", {**tls_props(pki, keys), "forceSnapshotSync": "true"}) as ens:
+        zk = client(ens)
+        zk.ensure_path("/big")
+        for n in range(60):
+            zk.create(f"/big/{n}", bytes([n]) * 900000)
+        behind = ens.followers()[0]
+        behind.kill9()
+        zk.set("/big/1", b"changed")
+        behind.start()
+        one = KazooClient(behind.address, timeout=20)
+        one.start(timeout=WAIT_S)
+        one.sync("/")
+        assert one.get("/big/1")[0] == b"changed" and one.get("/big/59")[0] == bytes([59]) * 900000
+        for c in (one, zk):
+            c.stop()
+            c.close()
+
+
+def refused(ens, outsider):
+    """It does not serve, and says why; the others do."""
+    zk = client(ens)
+    zk.create("/works", b"")
+    zk.stop()
+    zk.close()
+    end = time.monotonic() + WAIT_S
+    while "TLS" not in outsider.log_path.read_text():
+        assert time.monotonic() < end, outsider.log_tail()
+        time.sleep(0.02)
+    assert ens.mode(outsider) is None
+
+
+def test_strange_authority(build_dir, pki, keys, tmp_path):
+    other = Pki(tmp_path, "wrong")
+    ens = Ensemble(build_dir, "qqq", tls_props(pki, keys))
+    ens.servers[2].props.update(tls_props(other, other.key("outsider")))
+    try:
+        for s in ens.servers:
+            s.start(wait=False)
+        for s in ens.servers[:2]:
+            s.wait_ready()
+        refused(ens, ens.servers[2])
+    finally:
+        ens.close()
+
+
+def test_wrong_name(build_dir, pki, keys):
+    """Its certificate is for another host: those that it calls may take it for right, those who call it do not."""
+    for check in ("true", "false"):
+        ens = Ensemble(build_dir, "qqq", {**tls_props(pki, keys), "ssl.quorum.hostnameVerification": check})
+        ens.servers[0].props.update(tls_props(pki, pki.key(f"elsewhere-{check}", "DNS:elsewhere.example")))
+        try:
+            for s in ens.servers:
+                s.start(wait=False)
+            for s in ens.servers[1:]:
+                s.wait_ready()
+            if check == "false":
+                ens.servers[0].wait_ready()
+            else:
+                end = time.monotonic() + WAIT_S
+                while not any("does not name" in s.log_path.read_text() for s in ens.servers[1:]):
+                    assert time.monotonic() < end, ens.logs()
+                    time.sleep(0.02)
+        finally:
+            ens.close()
+
+
+def test_plain_is_refused(build_dir, pki, keys):
+    ens = Ensemble(build_dir, "qqq", tls_props(pki, keys))
+    plain = ens.servers[2]
+    for key in [k for k in plain.props if "ssl" in k]:
+        del plain.props[key]
+    try:
+        for s in ens.servers:
+            s.start(wait=False)
+        for s in ens.servers[:2]:
+            s.wait_ready()
+        zk = client(ens)
+        zk.create("/works", b"")
+        zk.stop()
+        zk.close()
+        assert ens.mode(plain) is None
+    finally:
+        ens.close()
+
+
+@pytest.mark.parametrize("props, told", (
+    ({"sslQuorum": "true"}, "keyStore.location"),
+    ({"sslQuorum": "true", "ssl.quorum.keyStore.location": "/nowhere/key.pem"}, "/nowhere/key.pem"),
+    ({"sslQuorum": "true", "ssl.quorum.keyStore.location": "/etc/hostname.jks"}, "keytool"),
+    ({"portUnification": "true", "ssl.quorum.keyStore.location": "/etc/passwd", "ssl.quorum.keyStore.type": "PEM"}, "/etc/passwd"),
+))
+def test_bad_settings(build_dir, props, told):
+    ens = Ensemble(build_dir, "qqq", props)
+    try:
+        ens.servers[0].start(wait=False)
+        assert ens.servers[0].process.wait(WAIT_S) not in (0, None)
+        ens.servers[0].process = None
+        assert told in ens.servers[0].log_tail()
+    finally:
+        ens.close()
+
+
+def test_bad_password_is_not_shown(build_dir, pki, keys):
+    props = {**tls_props(pki, keys, True), "ssl.quorum.keyStore.password": "not-the-secret"}
+    ens = Ensemble(build_dir, "qqq", props)
+    try:
+        ens.servers[0].start(wait=False)
+        assert ens.servers[0].process.wait(WAIT_S) not in (0, None)
+        ens.servers[0].process = None
+        assert str(keys[1]) in ens.servers[0].log_tail() and "not-the-secret" not in ens.servers[0].log_path.read_text()
+    finally:
+        ens.close()
+
+
+def test_from_plain_to_tls(build_dir, pki, keys):
+    """Three rolling restarts: unification on, TLS on, unification off. A client goes on all the time."""
+    stages = ({**tls_props(pki, keys), "sslQuorum": "false", "portUnification": "true"},
+              {**tls_props(pki, keys), "portUnification": "true"}, {**tls_props(pki, keys), "portUnification": "false"})
+    with Ensemble(build_dir, "qqq") as ens:
+        zk = client(ens)
+        session, acknowledged, done = zk.client_id, [], threading.Event()
+
+        def work():
+            n = 0
+            while not done.is_set():
+                try:
+                    acknowledged.append(zk.create(f"/n{n}", b""))
+                except KazooException:
+                    time.sleep(0.01)  # a client's pace while it reconnects
+                n += 1
+
+        writer = threading.Thread(target=work)
+        writer.start()
+        try:
+            for props in stages:
+                for s in ens.servers:
+                    s.stop()
+                    s.props.update(props)
+                    s.start()
+                    count, end = len(acknowledged), time.monotonic() + WAIT_S
+                    while len(acknowledged) < count + 5:
+                        assert time.monotonic() < end, ens.logs()
+                        time.sleep(0.01)
+        finally:
+            done.set()
+            writer.join(WAIT_S)
+        tree = dump(zk)
+        assert zk.client_id == session and all(path in tree for path in acknowledged)
+        zk.stop()
+        zk.close()
