@@ -43,6 +43,9 @@ struct sessions {
     int64_t next_id;
     size_t live;         /* global */
     size_t local;
+    struct ended *ended; /* leader, with local sessions: the oldest; see session_ended */
+    struct ended **ended_tail;
+    struct u64map ended_ids;
     struct list touched; /* learner: struct session.bucket of global ones; local ones lie in the ring */
 };
 
@@ -57,6 +60,9 @@ struct session *core_session_add(struct core *c, int64_t id, int32_t timeout_ms)
 void sessions_tick(struct core *c);
 /* Forgets what is known of connections and requests (every connection is told to close) and starts from the tree's table. */
 void sessions_restart(struct core *c);
+/* LEADER with local sessions: was this a global session that ended not long ago? A learner's client may have sent a write before its
+ * server knew; without this it would pass for a local session's, after the session is over for everybody. The reference lets it pass. */
+bool session_ended(const struct core *c, int64_t session_id);
 bool session_is_of(const struct core *c, int64_t session_id); /* does its id begin with our server's? */
 /* The session goes on by this connection of ours. */
 void session_attach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms);

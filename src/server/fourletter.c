@@ -371,6 +371,7 @@ static void dump_expiries(struct wr *w, struct expiries *x, const char *title, b
         }
     }
     VEC_FREE(&x->list);
+    x->list.len = x->list.cap = 0;
 }
 
 struct dump_ephemerals {
@@ -402,14 +403,65 @@ static void dump_owner(void *data, int64_t session, size_t count)
     tree_each_ephemeral(d->s->tree, session, dump_path, d);
 }
 
+struct known_sessions {
+    struct VEC(struct known_session { int64_t id; int32_t timeout_ms; }) list;
+};
+
+static void dump_know(void *data, int64_t id, int32_t timeout_ms)
+{
+    struct known_sessions *k = data;
+    struct known_session e = { id, timeout_ms };
+
+    VEC_PUSH(&k->list, e);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct known_session *x = a, *y = b;
+
+    return (x->id > y->id) - (x->id < y->id);
+}
+
+/* A learner does not know when they expire. */
+static void dump_known(struct server *s, struct wr *w)
+{
+    struct known_sessions k = { 0 };
+
+    tree_each_session(s->tree, dump_know, &k);
+    if (k.list.len > 0)
+        qsort(k.list.items, k.list.len, sizeof(*k.list.items), by_id);
+    wr_printf(w, "Global Sessions(%zu):\n", k.list.len);
+    for (size_t i = 0; i < k.list.len; i++)
+        wr_printf(w, "0x%" PRIx64 "\t%dms\n", (uint64_t)k.list.items[i].id, k.list.items[i].timeout_ms);
+    VEC_FREE(&k.list);
+}
+
+/* In the shapes of the reference's four trackers. */
+static void dump_sessions(struct server *s, struct wr *w)
+{
+    struct expiries x = { 0 };
+    enum core_role role = core_role(s->core);
+    bool local = role == CORE_READONLY || (s->peer && s->cfg->local_sessions);
+
+    if (local) {
+        core_each_expiry(s->core, true, dump_add_session, &x);
+        dump_expiries(w, &x, "Local Session", false);
+    }
+    if (role == CORE_STANDALONE || role == CORE_LEADER) {
+        core_each_expiry(s->core, false, dump_add_session, &x);
+        dump_expiries(w, &x, local ? "Global Session" : "Session", false);
+    } else {
+        dump_known(s, w);
+    }
+}
+
 static void word_dump(struct server *s, struct wr *w)
 {
     struct expiries x = { .interval_ms = s->cfg->sessionless_timeout_ms };
     struct dump_ephemerals d = { .s = s, .w = w };
 
     wr_text(w, "SessionTracker dump:\n");
-    core_each_expiry(s->core, dump_add_session, &x);
-    dump_expiries(w, &x, "Session", false);
+    dump_sessions(s, w);
     wr_text(w, "ephemeral nodes dump:\n");
     tree_each_ephemeral_owner(s->tree, dump_count_owner, &d);
     wr_printf(w, "Sessions with Ephemerals (%zu):\n", d.owners);

@@ -52,7 +52,8 @@ bool op_decode(struct rd *r, struct arena *a, int32_t type, struct op *op)
 /* A learner's local session, for all that is known here: whatever is not ours to know. */
 static bool may_be_local(const struct prep *pr)
 {
-    return pr->c->cfg.local_sessions && !pr->session && pr->peer != PEER_OWN && !session_is_of(pr->c, pr->p->session_id);
+    return pr->c->cfg.local_sessions && !pr->session && pr->peer != PEER_OWN && !session_is_of(pr->c, pr->p->session_id) &&
+           !session_ended(pr->c, pr->p->session_id);
 }
 
 static int32_t check_session(const struct prep *pr)

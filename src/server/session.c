@@ -66,6 +66,45 @@ struct session *core_session_add(struct core *c, int64_t id, int32_t timeout_ms)
     return s;
 }
 
+/* ---- sessions that ended ---- */
+
+struct ended {
+    struct ended *next;
+    int64_t id, until_ms;
+};
+
+static void ended_forget(struct sessions *ss, int64_t until_ms)
+{
+    while (ss->ended && ss->ended->until_ms <= until_ms) {
+        struct ended *e = ss->ended;
+        ss->ended = e->next;
+        if (u64map_get(&ss->ended_ids, (uint64_t)e->id) == e)
+            u64map_del(&ss->ended_ids, (uint64_t)e->id);
+        free(e);
+    }
+    if (!ss->ended)
+        ss->ended_tail = &ss->ended;
+}
+
+/* Longer than a learner may be silent and still be connected: what it sends behind that was sent by one that knows. */
+static void ended_remember(struct core *c, int64_t id)
+{
+    struct sessions *ss = &c->sessions;
+    struct ended *e = x_calloc(1, sizeof(*e));
+    e->id = id;
+    e->until_ms = c->now_ms + MAX(c->cfg.max_session_ms, 60000);
+    *ss->ended_tail = e;
+    ss->ended_tail = &e->next;
+    u64map_set(&ss->ended_ids, (uint64_t)id, e);
+}
+
+bool session_ended(const struct core *c, int64_t session_id)
+{
+    return u64map_get(&c->sessions.ended_ids, (uint64_t)session_id) != NULL;
+}
+
+/* ---- the table ---- */
+
 /* Nobody knows yet where its client will come, so on a leader whoever comes first is its owner. */
 static void session_restore(void *data, int64_t id, int32_t timeout_ms)
 {
@@ -83,6 +122,7 @@ static void sessions_begin(struct core *c)
     for (size_t i = 0; i < SESSION_RING; i++)
         list_init(&ss->ring[i]);
     list_init(&ss->touched);
+    ended_forget(ss, INT64_MAX);
     ss->live = ss->local = 0;
     ss->ticked_ms = c->now_ms;
     ss->lag_ms = 0;
@@ -100,6 +140,9 @@ void sessions_init(struct core *c, int64_t wall_ms)
 
 void sessions_done(struct core *c)
 {
+    ended_forget(&c->sessions, INT64_MAX);
+    u64map_free(&c->sessions.ended_ids, NULL);
+    c->sessions.ended_ids = (struct u64map){ 0 };
     U64MAP_EACH(slot, &c->sessions.by_id)
     {
         requests_forget(c, slot->value);
@@ -185,6 +228,8 @@ void core_session_remove(struct core *c, struct session *s)
     ASSERT(list_empty(&s->owned)); /* its closeSession deleted them, and nothing of it came in since */
     requests_forget(c, s);
     u64map_del(&c->sessions.by_id, (uint64_t)s->id);
+    if (c->role == CORE_LEADER && c->cfg.local_sessions && !s->local)
+        ended_remember(c, s->id);
     free(s);
 }
 
@@ -196,6 +241,7 @@ void sessions_tick(struct core *c)
     ss->ticked_ms = c->now_ms;
     if (late > ss->interval_ms)
         ss->lag_ms += late;
+    ended_forget(ss, c->now_ms);
     while (ss->next_expiry_ms <= sessions_now(c)) {
         LIST_EACH_SAFE(it, bucket_at(ss, ss->next_expiry_ms))
         {
@@ -324,14 +370,13 @@ static int by_expiry(const void *a, const void *b)
     return (x->id > y->id) - (x->id < y->id);
 }
 
-void core_each_expiry(const struct core *c, void (*fn)(void *data, int64_t expiry_mono_ms, int64_t session_id),
-                      void *data)
+void core_each_expiry(const struct core *c, bool local, void (*fn)(void *data, int64_t expiry_mono_ms, int64_t session_id), void *data)
 {
     struct VEC(const struct session *) v = { 0 };
     U64MAP_EACH(slot, &c->sessions.by_id)
     {
         const struct session *s = slot->value;
-        if (!s->closing)
+        if (!s->closing && s->local == local && (local || core_orders(c)))
             VEC_PUSH(&v, s);
     }
     if (v.len > 0)

@@ -310,6 +310,25 @@ def test_local_session_survives_an_election(build_dir):
         close(c)
 
 
+@pytest.mark.parametrize("props", [{}, LOCAL])
+def test_dump(build_dir, props):
+    """The four-letter word shows sessions in the reference's shapes: by expiry where they expire, with their timeout elsewhere."""
+    with Ensemble(build_dir, "qqq", props) as e:
+        for s in e.servers:
+            plain, owner = rawzk.RawClient(s.port), rawzk.RawClient(s.port)
+            assert owner.call(rawzk.create(1, f"/e{s.myid}", flags=1))[2] == 0
+            head = s.four_letter("dump").split("ephemeral nodes dump:")[0]
+            assert f"0x{plain.session:x}" in head and f"0x{owner.session:x}" in head
+            leads = e.mode(s) == "leader"
+            if leads:
+                assert ("Global Session Sets (" if props else "\nSession Sets (") in head
+            else:
+                assert "Global Sessions(" in head and f"0x{owner.session:x}\t10000ms\n" in head
+            assert ("Local Session Sets (1)/(1):\n" in head) == bool(props)
+            plain.close()
+            owner.close()
+
+
 @pytest.mark.parametrize("kinds", ["qqq", "aqa", "qaq"])
 def test_multi_create2_through_all(build_dir, kinds):
     """A create2 within a multi is answered with its Stat, wherever the client is (Debian's 3.8.0 gives the path alone)."""

@@ -365,6 +365,30 @@ static void test_unknown_at_leader(void **state)
     assert_int_equal(remote_err(own, "create /d ~ 0"), ZK_SESSIONMOVED); /* of ours, by another's way */
 }
 
+/* What a client sent before its server knew that the session is over comes to nothing, though it might be a local session's. */
+static void test_late_write(void **state)
+{
+    int64_t session = ensemble_connect(&e, 1, 10, 6000);
+    assert_int_equal(answered(1, 10, session, 1, "create /e ~ 1")->err, 0); /* global */
+    ensemble_submit(&e, 1, 10, session, 2, "create /late ~ 0");
+    for (int k = 0; k < 8; k++) { /* the leader expires it, and hears of the write only then */
+        e.now += 2000;
+        core_tick(core_of(0), e.now, WALL0 + e.now);
+        ensemble_pump(&e, 0);
+    }
+    ensemble_quorum(&e, core_last_proposed(core_of(0)));
+    ensemble_apply(&e, 0, 0);
+    assert_false(tree_session_known(e.m[0].tree, session));
+    ensemble_settle(&e);
+    assert_false(everywhere("/late"));
+    assert_false(everywhere("/e"));
+    assert_int_equal(remote_err(session, "create /late ~ 0"), ZK_SESSIONEXPIRED);
+    tick_to(59000);
+    assert_int_equal(remote_err(session, "create /late ~ 0"), ZK_SESSIONEXPIRED);
+    tick_to(10000); /* not remembered for ever */
+    assert_int_equal(remote_err(session, "create /forgotten ~ 0"), 0);
+}
+
 /* ---- read-only ---- */
 
 static void become_read_only(int who)
@@ -562,6 +586,7 @@ int main(void)
         TEST(test_no_upgrade, setup_upgrading),
         TEST(test_upgrade_meets_election, setup_upgrading),
         TEST(test_refused, setup_fixed),
+        TEST(test_late_write, setup_upgrading),
         TEST(test_unknown_at_leader, setup_fixed),
         TEST(test_unknown_at_leader, setup_global),
         TEST(test_read_only, setup_global),

@@ -403,7 +403,7 @@ static void test_each_expiry(void **state)
     for (uint64_t i = 0; i < 20; i++)
         world_connect(&w, 10 + i, (int32_t)(4000 + i * 7919 % 36000));
     int64_t seen[2] = { 0, 0 };
-    core_each_expiry(w.core, order_check, seen);
+    core_each_expiry(w.core, false, order_check, seen);
     assert_int_equal(seen[1], 21);
     world_done(&w);
 }

@@ -198,8 +198,8 @@ size_t core_live_sessions(const struct core *c);   /* global ones */
 size_t core_local_sessions(const struct core *c);
 /* How often the tree's digest after an apply was not the one written into the transaction. Not 0: a bug of ours. */
 uint64_t core_digest_mismatches(const struct core *c);
-/* For the four-letter word `dump`: sessions by expiry, ascending. */
-void core_each_expiry(const struct core *c, void (*fn)(void *data, int64_t expiry_mono_ms, int64_t session_id), void *data);
+/* For the four-letter word `dump`: global or local sessions by expiry, ascending; none that others let expire. */
+void core_each_expiry(const struct core *c, bool local, void (*fn)(void *data, int64_t expiry_mono_ms, int64_t session_id), void *data);
 
 /* ---- pure helpers ---- */
 int32_t session_timeout_clamp(int32_t requested_ms, int32_t min_ms, int32_t max_ms);
