@@ -333,8 +333,10 @@ void load_burst(struct vclient *v, int64_t now_us)
     }
 }
 
+/* A write shows that writes are answered, and gives every server the same last zxid. */
 void load_final(struct vclient *v, int64_t now_us)
 {
+    send_step(v, (struct hist_step){ .op = ZK_OP_SET_DATA, .path = jstr_of("/r"), .data = value(v), .version = -1 }, now_us);
     struct hist_op *sync = vclient_request(v, &(struct hist_op){ .arg = { .op = ZK_OP_SYNC, .path = jstr_of("/") } }, now_us);
 
     v->final_sent = true;
