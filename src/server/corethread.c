@@ -15,20 +15,43 @@ struct round {
     struct server *s;
     uint64_t dirty; /* bit per net thread: its outbox was filled */
     int64_t persisted;
+    int lone;        /* writes in a row that were alone, up to LONE_ENOUGH */
     int64_t stop_ms; /* when an orderly stop began; 0: not yet */
 };
 
 /* ---- effects ---- */
 
-static void log_push(struct server *s, const struct core_effect *fx, size_t count)
+/* A write that nobody else's is near to: for the fourth of them in a row it pays to sync on this thread, which saves waking the log thread and
+ * being woken by it, a quarter of what such a client waits. Anything under way beside it, or arriving now, is better served by a
+ * core thread that goes on while the disk works. In an ensemble this thread has others to answer: never there. */
+static bool is_lone(struct round *r, const struct core_effect *e)
 {
-    struct logger *l = &s->logger;
-    bool any = false;
+    struct server *s = r->s;
+    bool lone = !s->peer && e->type == CORE_APPEND && core_outstanding(s->core) == 1 && inbox_empty(&s->inbox);
 
-    for (size_t i = 0; i < count && !any; i++)
-        any = fx[i].type == CORE_APPEND || fx[i].type == CORE_ROLL_LOG;
-    if (!any)
+    r->lone = lone ? MIN(r->lone + 1, LONE_ENOUGH) : 0;
+    return r->lone == LONE_ENOUGH;
+}
+
+static void log_push(struct round *r, const struct core_effect *fx, size_t count)
+{
+    struct server *s = r->s;
+    struct logger *l = &s->logger;
+    size_t entries = 0, last = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (fx[i].type == CORE_APPEND || fx[i].type == CORE_ROLL_LOG) {
+            entries++;
+            last = i;
+        }
+    if (entries == 0)
         return;
+    if (entries > 1)
+        r->lone = 0;
+    else if (is_lone(r, &fx[last]) && logger_sync_here(s, fx[last].zxid, fx[last].bytes)) {
+        stats_add(&s->core_stats, CTR_PROPOSALS, 1);
+        return;
+    }
     pthread_mutex_lock(&l->mutex);
     if (l->pending.entries.len == 0)
         l->pending.oldest_us = clock_mono_us();
@@ -84,7 +107,7 @@ static void wake_nets(struct round *r)
 /* Everything but what goes to the net threads. No lock held. */
 static void carry_out(struct round *r, const struct core_effect *fx, size_t count)
 {
-    log_push(r->s, fx, count);
+    log_push(r, fx, count);
     for (size_t i = 0; i < count; i++)
         if (fx[i].type == CORE_SNAPSHOT)
             snapper_request(r->s);

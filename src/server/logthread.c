@@ -114,6 +114,32 @@ void logger_push(struct server *s, struct log_batch *b)
     wr_reset(&b->bytes);
 }
 
+bool logger_sync_here(struct server *s, int64_t zxid, struct buf txn)
+{
+    struct logger *l = &s->logger;
+
+    pthread_mutex_lock(&l->mutex);
+    bool mine = l->pending.entries.len == 0 && !l->busy && !l->stop;
+    if (mine)
+        l->busy = true; /* the log, and `current` with it, are this thread's until it is false again */
+    pthread_mutex_unlock(&l->mutex);
+    if (!mine)
+        return false;
+    struct log_entry e = { zxid, 0, txn.n };
+    wr_bytes(&l->current.bytes, txn.p, txn.n);
+    VEC_PUSH(&l->current.entries, e);
+    l->current.oldest_us = clock_mono_us();
+    if (!atomic_load(&s->dead))
+        logger_commit(s);
+    l->current.entries.len = 0;
+    wr_reset(&l->current.bytes);
+    pthread_mutex_lock(&l->mutex);
+    l->busy = false;
+    pthread_cond_broadcast(&l->idle);
+    pthread_mutex_unlock(&l->mutex);
+    return true;
+}
+
 void logger_drain(struct server *s)
 {
     struct logger *l = &s->logger;

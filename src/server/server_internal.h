@@ -35,6 +35,7 @@ enum {
     CONN_OUT_HARD = 32 << 20,       /* with more unsent, a client that still gets events is closed */
     CONN_OUT_KEPT = 256 << 10,      /* a larger output buffer is freed once it is sent; a smaller one when the connection is idle */
     LINGER_MS = 1000,               /* how long a closed connection's peer has to close its side */
+    LONE_ENOUGH = 4,                /* that many single writes in a row are a load of single writes */
     APPLY_BATCH = 256,              /* transactions applied per write lock */
     PEER_STOP_MS = 500,             /* the same in an ensemble, where the others go on */
     STOP_TIMEOUT_MS = 10000,        /* an orderly stop waits this long for what is under way */
@@ -331,6 +332,8 @@ void logger_start(struct server *s);
 void logger_stop(struct server *s);
 /* Core thread. Appends a batch behind what waits; b is empty afterwards. */
 void logger_push(struct server *s, struct log_batch *b);
+/* Core thread. Appends and syncs one transaction on the calling thread, if the log thread has nothing to do; false: it has. */
+bool logger_sync_here(struct server *s, int64_t zxid, struct buf txn);
 /* Waits until everything pushed is durable. Until the next push the log is the caller's. */
 void logger_drain(struct server *s);
 /* snapthread.c */
