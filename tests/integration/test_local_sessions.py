@@ -15,6 +15,7 @@ from kazoo.protocol.states import KeeperState
 from kazoo.retry import KazooRetry
 from quollens import Ensemble
 from quollproc import eventually
+from test_ensemble import assert_equal_trees
 
 JARS = [pathlib.Path("/usr/share/java") / f"{n}.jar" for n in ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop")]
 SOURCE = pathlib.Path(__file__).parent / "java" / "ReadOnlyClient.java"
@@ -367,3 +368,54 @@ def test_leader_without_clients(build_dir):
         back = connect(leader.address)
         assert back.exists("/served")
         close(c, back)
+
+
+@pytest.mark.parametrize("kinds", ["qqq", "qaq"])
+def test_local_sessions_under_failover(build_dir, kinds):
+    """Clients come, write, make ephemerals and go while leaders die: in the end no ephemeral is left, nothing acknowledged is lost, all trees are equal."""
+    if "a" in kinds:
+        need_apache()
+    with Ensemble(build_dir, kinds, LOCAL) as e:
+        first = connect(e.hosts)
+        first.create("/kept")
+        close(first)
+        stop = threading.Event()
+        acked = set()
+
+        def visits(who):
+            n = 0
+            while not stop.is_set():
+                c = connect(e.servers[who % 3].address if n % 2 else e.hosts, timeout=4.0)
+                for _ in range(5):
+                    path = f"/kept/{who}-{n}"
+                    n += 1
+                    try:
+                        c.create(path)
+                        acked.add(path)
+                        if n % 3:
+                            c.create(f"/eph-{who}-{n}", b"", ephemeral=True)
+                    except KazooException:
+                        pass  # it may or may not be there
+                    if stop.is_set():
+                        break
+                close(c)
+
+        threads = [threading.Thread(target=visits, args=(i,)) for i in range(4)]
+        for t in threads:
+            t.start()
+        for _ in range(2):
+            before = len(acked)
+            eventually(lambda b=before: len(acked) > b + 30, 30, "writes")
+            leader = e.leader()
+            leader.kill9()
+            before = len(acked)
+            eventually(lambda b=before: len(acked) > b + 30, 30, "writes without it")
+            leader.start()
+        stop.set()
+        for t in threads:
+            t.join()
+        last = connect(e.leader().address)
+        eventually(lambda: not [n for n in last.get_children("/") if n.startswith("eph")], 30, "the end of all ephemerals")
+        close(last)
+        found = assert_equal_trees(e)
+        assert not acked - found.keys()

@@ -261,6 +261,27 @@ static void replay_to(struct ensemble *e, struct member *m, int64_t last)
             assert_int_equal(core_replay(m->core, e->log.items[i]), 0);
 }
 
+/* The election takes long enough for a read-only client to come, be refused a write, and be sent away again. */
+static void read_only_interlude(struct ensemble *e, int who)
+{
+    struct core *c = e->m[who].core;
+    const struct core_effect *fx;
+    core_become(c, CORE_READONLY, 0, e->now);
+    ensemble_pump(e, who);
+    core_connect_read_only(c, UINT64_MAX, 0, buf_of("", 0), 6000);
+    assert_int_equal(core_effects(c, &fx), 1);
+    assert_int_equal(fx[0].type, CORE_SESSION_READY);
+    int64_t session = fx[0].session_id;
+    core_effects_clear(c);
+    core_submit(c, &(struct core_request){ .conn = UINT64_MAX, .session_id = session, .xid = 1, .op = ZK_OP_SYNC, .ids = e->ids });
+    assert_int_equal(core_effects(c, &fx), 1);
+    assert_int_equal(fx[0].err, ZK_NOTREADONLY);
+    core_effects_clear(c);
+    core_become(c, CORE_NONE, 0, e->now);
+    assert_true(core_effects(c, &fx) > 0);
+    core_effects_clear(c);
+}
+
 void ensemble_elect(struct ensemble *e, int next)
 {
     int64_t last = next == e->leader ? e->acked[next] : e->m[next].received;
@@ -285,6 +306,7 @@ void ensemble_elect(struct ensemble *e, int next)
         }
         replay_to(e, m, last);
         m->received = last;
+        read_only_interlude(e, i);
     }
     e->leader = next;
     e->epoch++;
