@@ -141,6 +141,7 @@ struct cluster {
     struct quorum_config *config;
     struct node nodes[NODES_MAX];
     int32_t tick_ms;
+    int64_t calm_from_us;   /* from here on nothing is broken and all serve */
     uint32_t snap_count;
     int32_t commit_log_count;
     bool calm;              /* no more faults */

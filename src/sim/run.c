@@ -166,6 +166,10 @@ static void make_peace(struct cluster *cl)
 
     nemesis_stop(cl);
     require(cl, all_serve, bound, "liveness.serving", "not all servers serve");
+    cl->calm_from_us = cl->w->now_us;
+    /* Clients go on for a while: long enough for a session to expire that should not. */
+    while (!cl->w->stopped && world_step(cl->w, cl->calm_from_us + MIN(15 * (int64_t)cl->tick_ms * MS_US, 10 * SEC_US)))
+        ;
     load_stop(cl);
     require(cl, all_idle, bound, "liveness.answers", "not all clients are answered");
     if (!cl->w->stopped)
@@ -180,8 +184,9 @@ static void judge(struct cluster *cl)
     struct check_commit *log = x_calloc(cl->commits.len + 1, sizeof(*log));
     struct check_replica replicas[NODES_MAX];
     struct check_report report = { .per_check = 3 };
+    struct check_calm calm = { cl->calm_from_us, cl->w->now_us };
     struct check_input in = { .h = cl->history, .log = log, .log_len = cl->commits.len, .log_known = true, .replicas = replicas,
-                              .tick_ms = cl->tick_ms, .drift_ppm = 50000, .extended_types = true };
+                              .calm = &calm, .calm_count = 1, .tick_ms = cl->tick_ms, .drift_ppm = 50000, .extended_types = true };
 
     for (size_t i = 0; i < cl->commits.len; i++)
         log[i] = (struct check_commit){ cl->commits.items[i].zxid, buf_of(cl->commits.items[i].txn, cl->commits.items[i].txn_len),
