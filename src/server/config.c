@@ -526,6 +526,7 @@ void server_config_init(struct server_config *cfg)
         .election_alg = 3,
         .cnx_timeout_ms = 5000,
         .election_min_ms = 25, /* a vote that crosses with a server's loss of its leader is not answered: only repetition tells it */
+        .election_max_ms = 2000,
         .leader_connect_delay_ms = 100,
     };
 }

@@ -65,6 +65,7 @@ static void address_failed(struct qdial *d, const struct sockaddr_storage *sa, i
 
     addr_format((const struct sockaddr *)sa, text);
     (void)snprintf(d->why, sizeof(d->why), "%s: %s", text, strerror(error)); /* cut, if ever, at the end of a log line */
+    d->silent = error == ETIMEDOUT;
     if (d->fd >= 0)
         close(d->fd);
     d->fd = -1;
@@ -78,7 +79,8 @@ static void try_next(struct qdial *d)
     while (d->next < d->addrs.n) {
         const struct sockaddr_storage *sa = &d->addrs.addrs[d->next++];
         bool last = d->next == d->addrs.n;
-        int64_t limit = d->end_ms == QNET_NEVER ? q->opt.cnx_timeout_ms : MAX(d->end_ms - q->now_ms, 1);
+        int64_t limit = d->end_ms == QNET_NEVER ? q->opt.cnx_timeout_ms
+                                                : MIN(MAX(d->end_ms - q->now_ms, 1), MIN(q->opt.cnx_timeout_ms, q->opt.hello_timeout_ms));
 
         d->fd = socket(sa->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (d->fd < 0) {

@@ -126,7 +126,8 @@ struct qdial {
     size_t next;
     int fd;
     int64_t deadline_ms; /* of the present step; 0: not begun */
-    int64_t end_ms;      /* of the whole attempt; QNET_NEVER: each address has cnx_timeout */
+    int64_t end_ms;      /* of the whole attempt, or QNET_NEVER; each address has cnx_timeout besides */
+    bool silent;         /* the last address tried did not even refuse */
     char why[QNET_WHY_MAX];
 };
 /* Takes over the names. Begins in the next turn. Ends in election_dialed / follow_dialed with a connected socket, or fd -1 and why. */

@@ -88,7 +88,9 @@ void follow_dialed(struct qdial *d, int fd)
     /* A tenth, a fifth ... of the delay at first: the election told the leader when it told us, and it is about to listen. */
     if (f->tries < 4)
         delay = MAX(delay * (1 << (f->tries - 1)) / 10, 1);
-    if (f->tries >= TRIES && q->now_ms + delay - f->begun_ms > (int64_t)q->opt.follow_delay_ms * TRIES)
+    /* A leader that is about to listen refuses until then. From one that does not answer at all nothing is to be expected: it may be heard and
+     * not hear, and would be elected again and again (the reference spends initLimit on each time). */
+    if (d->silent || (f->tries >= TRIES && q->now_ms + delay - f->begun_ms > (int64_t)q->opt.follow_delay_ms * TRIES))
         give_up(q);
     else
         f->retry_ms = MIN(q->now_ms + delay, f->limit_ms);

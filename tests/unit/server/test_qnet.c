@@ -724,6 +724,34 @@ static void test_follow_waits_for_the_leader(void **state)
     world_done(&w);
 }
 
+/* Where nobody even refuses (a dead machine, a cut that lets the leader speak and not hear), waiting longer changes nothing. */
+static void test_follow_gives_up_on_silence(void **state)
+{
+    struct world w;
+    int held[2];
+
+    world_init(&w, 2, NULL);
+    w.opt.cnx_timeout_ms = 200;
+    int full = bound_socket(w.host, &w.quorum_port[1]);
+    assert_int_equal(listen(full, 0), 0);
+    for (size_t i = 0; i < ARRAY_LEN(held); i++) { /* with its queue full the kernel answers no more SYNs */
+        held[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(w.quorum_port[1]) };
+        assert_int_equal(inet_pton(AF_INET, w.host, &sa.sin_addr), 1);
+        (void)connect(held[i], (struct sockaddr *)&sa, sizeof(sa)); /* in progress, or done */
+    }
+    start(&w, 2);
+    int64_t begun = clock_mono_ms();
+    qnet_follow(w.s[2].q, quorum_config_member(w.config, 1), 60000, begun);
+    UNTIL(&w, w.s[2].lclosed == 1);
+    assert_true(clock_mono_ms() - begun >= 200);
+    assert_non_null(strstr(w.s[2].why, "timed out"));
+    for (size_t i = 0; i < ARRAY_LEN(held); i++)
+        close(held[i]);
+    close(full);
+    world_done(&w);
+}
+
 static void test_quorum_port_garbage(void **state)
 {
     static const struct {
@@ -893,6 +921,7 @@ int main(void)
         cmocka_unit_test(test_packets),
         cmocka_unit_test(test_close_is_noticed),
         cmocka_unit_test(test_follow_waits_for_the_leader),
+        cmocka_unit_test(test_follow_gives_up_on_silence),
         cmocka_unit_test(test_quorum_port_garbage),
         cmocka_unit_test(test_slow_peer),
         cmocka_unit_test(test_stream),
