@@ -132,7 +132,9 @@ class Cuts:
     """One method per shape: makes it, holds it, says what must hold meanwhile. The caller heals."""
 
     SHAPES = ("split", "isolated_leader", "mute_leader", "deaf_leader", "deaf_follower", "mute_follower", "bridge", "flapping", "ring", "loss",
-              "slow", "shattered")
+              "slow", "shattered", "long_absence")
+    LIMIT_S = chaos.PROPS["syncLimit"] * chaos.TICK_MS / 1000
+    HEALED_S = 10  # until all serve again: a SYN's third try, two elections, a busy machine
 
     def __init__(self, net, ensemble, rng, probes):
         self.net, self.e, self.rng, self.probes = net, ensemble, rng, probes
@@ -148,9 +150,8 @@ class Cuts:
         """few have no quorum. From syncLimit and its granularity on they must refuse writes, and the others must take them."""
         self.net.cut(both(few, self.rest(few)))
         began = time.monotonic()
-        limit = chaos.PROPS["syncLimit"] * chaos.TICK_MS / 1000
-        self.hold(limit + 3, limit + 6)
-        return self.probes.check_split(few, self.rest(few), began, began + limit + 2, time.monotonic())
+        self.hold(self.LIMIT_S + 3, self.LIMIT_S + 6)
+        return self.probes.check_split(few, self.rest(few), began, began + self.LIMIT_S + 2, time.monotonic())
 
     def split(self):
         return self.cut_off(minority(self.e, self.rng))
@@ -164,9 +165,13 @@ class Cuts:
         self.hold()
 
     def deaf_leader(self):
+        """It is heard and does not hear: at worst it is elected once more, and given up after another syncLimit."""
         leader = self.e.leader().myid
-        self.net.cut([(i, leader) for i in self.rest([leader])])
-        self.hold()
+        rest = self.rest([leader])
+        self.net.cut([(i, leader) for i in rest])
+        began = time.monotonic()
+        self.hold(2 * self.LIMIT_S + 5, 2 * self.LIMIT_S + 7)
+        return self.probes.check_split([leader], rest, began, began + 2 * self.LIMIT_S + 3, time.monotonic())
 
     def deaf_follower(self):
         follower = self.rng.choice(self.e.followers()).myid
@@ -211,6 +216,12 @@ class Cuts:
     def slow(self):
         self.net.slow(self.rng.choice([200, 500, 2000]))
         self.hold()
+
+    def long_absence(self):
+        """A follower's votes become rare; it must be back soon all the same."""
+        follower = self.rng.choice(self.e.followers()).myid
+        self.net.cut(both([follower], self.rest([follower])))
+        self.hold(30, 40)
 
     def shattered(self):
         """Nobody reaches anybody."""
@@ -299,6 +310,8 @@ def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, *
                 e.leader()
                 e.wait_ready()
                 healing.append(time.monotonic() - healed)
+                if healing[-1] > cuts.HEALED_S:
+                    verdict.findings.append(f"{shape}: all servers serve only {healing[-1]:.1f} s after the cut was healed")
                 time.sleep(rng.uniform(0.5, 2.5))
             dead = [s for s in e.servers if s.process.poll() is not None]
             verdict.findings += [f"server {s.myid} ended by itself with {s.process.returncode}:\n{s.log_tail(15)}" for s in dead]
