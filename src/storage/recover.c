@@ -398,6 +398,50 @@ static int cut_tears(struct recovery *r)
     return rc;
 }
 
+/* Writes the end of a file over itself: as much as can have been unsynced. */
+static int rewrite_end(struct recovery *r, struct vfs_file *f)
+{
+    int64_t size = r->vfs->size(f), from = MAX(0, size - 2 * (int64_t)LOG_UNSYNCED_MAX);
+    uint8_t *p = x_malloc((size_t)MAX(1, size - from));
+    int64_t n = size < 0 ? size : r->vfs->read_at(f, p, (size_t)(size - from), from);
+    int rc = n > 0 ? r->vfs->write_at(f, p, (size_t)n, from) : (int)n;
+    free(p);
+    return rc;
+}
+
+/* What was read may be in the page cache alone: the process before was killed before it could sync it, or its sync failed, after which the kernel takes
+ * pages for clean that never got to the disk. From here on the server answers for all of it (its vote, its word to a leader, reads), and
+ * writes a new file behind it: a power cut must not take it back. */
+static int make_durable(struct recovery *r)
+{
+    int rc = 0;
+    for (size_t i = storage_first_log(&r->logs, r->snapshot_zxid); i < r->logs.len && rc >= 0 && !r->cfg->no_force_sync; i++) {
+        const char *path = r->logs.items[i].path;
+        struct vfs_file *f;
+        rc = r->vfs->open(r->vfs->ctx, path, VFS_WRITE, &f);
+        if (rc == RC_NOTFOUND) {
+            rc = 0; /* it held nothing, and was removed */
+            continue;
+        }
+        if (rc == 0) {
+            if (i + 1 == r->logs.len)
+                rc = rewrite_end(r, f);
+            if (rc >= 0)
+                rc = r->vfs->sync(f);
+            r->vfs->close(f);
+        }
+        if (rc < 0)
+            return storage_fail_io(r->err, rc, "sync", path);
+    }
+    const char *dirs[] = { r->log_dir, r->snap_dir }; /* names too: of logs, snapshots, epoch files */
+    for (int i = 0; i < (storage_dirs_differ(r->cfg) ? 2 : 1); i++) {
+        rc = r->vfs->sync_dir(r->vfs->ctx, dirs[i]);
+        if (rc < 0)
+            return storage_fail_io(r->err, rc, "sync", dirs[i]);
+    }
+    return 0;
+}
+
 static int replay(struct recovery *r)
 {
     r->last_zxid = r->snapshot_zxid;
@@ -454,6 +498,8 @@ static int run(struct recovery *r, struct storage_recovered *ret)
     rc = rc == 0 ? start_empty(r, ret) : 0;
     if (rc == 0)
         rc = replay(r);
+    if (rc == 0)
+        rc = make_durable(r);
     if (rc == 0)
         rc = settle(r);
     if (rc == 0)

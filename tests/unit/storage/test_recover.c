@@ -66,6 +66,34 @@ static void write_snapshot(const struct storage_config *cfg, int64_t zxid)
     tree_free(t);
 }
 
+/* What a killed process had written and not synced is found by the next one, which answers for it: a power cut must not take it back, nor what
+ * comes behind it. */
+static void test_found_is_durable(void **state)
+{
+    for (int mode = 0; mode < FAULTFS_MODES; mode++) {
+        struct faultfs *fs = faultfs_new((uint64_t)mode + 1);
+        struct storage_config cfg = config(fs);
+        struct storage_recovered r;
+        struct storage_error err;
+
+        write_snapshot(&cfg, 0);
+        write_log(&cfg, 1, 20);
+        faultfs_lie(fs, true); /* the process is killed before its syncs */
+        write_log(&cfg, 21, 30);
+        faultfs_lie(fs, false);
+        assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), 0);
+        assert_int_equal(r.last_zxid, 30);
+        tree_free(r.tree);
+        write_log(&cfg, 31, 33);
+        faultfs_restart(fs, (enum faultfs_crash_mode)mode);
+        assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), 0);
+        assert_int_equal(r.last_zxid, 33);
+        check_equals_model(r.tree, 33);
+        tree_free(r.tree);
+        faultfs_free(fs);
+    }
+}
+
 /* ---- snapshots ---- */
 
 /* An empty directory gets snapshot.0, byte for byte as long as the reference's. */
@@ -723,6 +751,7 @@ static void test_lost_sync_is_seen(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_found_is_durable),
         cmocka_unit_test(test_fresh),
         cmocka_unit_test(test_formats_round_trip),
         cmocka_unit_test(test_damaged_snapshots),
