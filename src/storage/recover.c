@@ -30,6 +30,14 @@ struct tear {
     bool no_records;
 };
 
+/* A snapshot newer than the one that was loaded. */
+struct passed {
+    const char *path; /* of the list's */
+    int64_t zxid;
+    bool damaged;     /* else it looks as a crash may leave it */
+    bool covered;     /* its last transaction was found in the log */
+};
+
 struct recovery {
     const struct storage_config *cfg;
     const struct vfs *vfs;
@@ -43,6 +51,7 @@ struct recovery {
     bool from_empty;       /* no snapshot was there */
     bool new_file;         /* no record of the current file has been looked at yet */
     struct VEC(struct tear) tears; /* torn ends with no record behind them so far */
+    struct VEC(struct passed) passed;
     bool compare_digests;
     uint64_t digest_mismatches;
     uint64_t txns;
@@ -144,12 +153,14 @@ static int load_newest(struct recovery *r)
 {
     int tried = 0;
     struct storage_error first = { 0 };
+    r->passed.len = 0;
     for (size_t i = r->snaps.len; i-- > 0 && tried < CANDIDATES_MAX;) {
         const struct zxid_file *f = &r->snaps.items[i];
         if (f->zxid > r->stop)
             continue;
         if (!snap_looks_valid(r->vfs, f)) {
             log_warn("storage", "%s is incomplete: passed over", f->path);
+            VEC_PUSH(&r->passed, ((struct passed){ .path = f->path, .zxid = f->zxid }));
             continue;
         }
         tried++;
@@ -171,6 +182,7 @@ static int load_newest(struct recovery *r)
             return rc;
         }
         log_warn("storage", "%s", why.text);
+        VEC_PUSH(&r->passed, ((struct passed){ .path = f->path, .zxid = f->zxid, .damaged = true }));
         if (tried == 1)
             first = why;
     }
@@ -290,6 +302,8 @@ static int replay_record(struct recovery *r, struct log_file *l, const struct tx
     struct buf body = buf_of(txn.p + TXN_HEADER_LEN, txn.n - TXN_HEADER_LEN);
     struct tree_result result = { 0 };
     arena_reset(&r->arena);
+    for (size_t i = 0; i < r->passed.len; i++)
+        r->passed.items[i].covered |= r->passed.items[i].zxid == h->zxid;
     if (tree_apply(r->tree, h, body, &r->arena, &result) < 0)
         return storage_fail(r->err, RC_CORRUPT, "%s: transaction 0x%llx at offset %lld cannot be decoded (type %d)", l->path,
                             (unsigned long long)h->zxid, (long long)at, h->type);
@@ -398,6 +412,20 @@ static int cut_tears(struct recovery *r)
     return rc;
 }
 
+/* An older snapshot and the log give what a lost one held only if they reach it. They do not where it came from a leader: what is before it was never in
+ * this log, and may be another history. Zxids do not tell, since a new epoch may follow on any transaction. */
+static int check_passed(struct recovery *r)
+{
+    for (size_t i = 0; i < r->passed.len; i++) {
+        const struct passed *p = &r->passed.items[i];
+        if (p->covered || p->zxid <= r->snapshot_zxid || (!p->damaged && p->zxid >= r->last_zxid))
+            continue;
+        return storage_fail(r->err, RC_CORRUPT, "%s is %s, and the log does not hold what it held: 0x%llx is not in it", p->path,
+                            p->damaged ? "damaged" : "incomplete", (unsigned long long)p->zxid);
+    }
+    return 0;
+}
+
 /* Writes the end of a file over itself: as much as can have been unsynced. */
 static int rewrite_end(struct recovery *r, struct vfs_file *f)
 {
@@ -498,6 +526,8 @@ static int run(struct recovery *r, struct storage_recovered *ret)
     rc = rc == 0 ? start_empty(r, ret) : 0;
     if (rc == 0)
         rc = replay(r);
+    if (rc == 0 && !relapse(2325))
+        rc = check_passed(r);
     if (rc == 0)
         rc = make_durable(r);
     if (rc == 0)
@@ -525,6 +555,7 @@ static void recovery_free(struct recovery *r)
     for (size_t i = 0; i < r->tears.len; i++)
         free(r->tears.items[i].path);
     VEC_FREE(&r->tears);
+    VEC_FREE(&r->passed);
     zxid_files_free(&r->snaps);
     zxid_files_free(&r->logs);
     arena_free(&r->arena);
@@ -576,6 +607,8 @@ static int run_at(struct recovery *r)
     for (size_t i = storage_first_log(&r->logs, r->snapshot_zxid); i < r->logs.len && rc == 0; i++)
         if (r->logs.items[i].zxid <= r->stop && r->snapshot_zxid < r->stop)
             rc = replay_file(r, r->logs.items[i].path, false);
+    if (rc == 0)
+        rc = check_passed(r);
     if (rc == 0 && tree_last_zxid(r->tree) != r->stop)
         rc = storage_fail(r->err, RC_NOTFOUND, "%s: there is no transaction 0x%llx; the last before it is 0x%llx", r->log_dir,
                           (unsigned long long)r->stop, (unsigned long long)tree_last_zxid(r->tree));

@@ -443,6 +443,32 @@ static const struct trap {
     { "other files", trap_stale_tmp, false, 80, NULL },
 };
 
+/* A server that came empty and got its history from a leader, at the beginning of an epoch: the log goes on in that epoch, and would seem to follow on the
+ * empty tree as well. */
+static void test_snapshot_of_a_leader_damaged(void **state)
+{
+    const int64_t epoch = INT64_C(1) << 32;
+    struct faultfs *fs = faultfs_new(1);
+    struct storage_config cfg = config(fs);
+    struct storage_recovered r;
+    struct storage_error err;
+    struct tree *t = model(30);
+    int64_t z, bytes;
+
+    write_snapshot(&cfg, 0);
+    tree_set_last_zxid(t, epoch);
+    assert_int_equal(snapshot_write(&cfg, t, NULL, &z, &bytes, &err), 0);
+    tree_free(t);
+    write_log(&cfg, epoch + 1, epoch + 5);
+    assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), 0);
+    assert_int_equal(r.last_zxid, epoch + 5);
+    tree_free(r.tree);
+    faultfs_flip(fs, DIR "snapshot.100000000", 300, 1);
+    assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), RC_CORRUPT);
+    assert_non_null(strstr(err.text, "the log does not hold what it held"));
+    faultfs_free(fs);
+}
+
 static struct faultfs *trap_base(struct storage_config *cfg)
 {
     struct faultfs *fs = faultfs_new(1);
@@ -752,6 +778,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_found_is_durable),
+        cmocka_unit_test(test_snapshot_of_a_leader_damaged),
         cmocka_unit_test(test_fresh),
         cmocka_unit_test(test_formats_round_trip),
         cmocka_unit_test(test_damaged_snapshots),
