@@ -111,6 +111,7 @@ struct node {
     int64_t accepted_epoch, current_epoch, announced_epoch; /* files, as issued */
     int64_t recovered_zxid;
     int64_t shadow_peak;    /* the last zxid that was ever logged here, or came by a snapshot */
+    int64_t led_epoch;      /* the last one that it led, in this life */
     int64_t shown;          /* the last transaction that clients may have seen, while it serves */
 };
 

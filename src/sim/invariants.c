@@ -162,10 +162,10 @@ void inv_appended(struct node *n, int64_t zxid, struct buf txn)
 
     if (zxid == 0)
         return;
-    if (n->role == CORE_LEADER && zxid_epoch(zxid) == n->epoch && n->serving) {
+    if (zxid_epoch(zxid) == n->led_epoch) {
         if (p && p->hash != hash)
             world_finding(n->w, "zab.integrity", n->sid, "0x%llx is proposed twice, as two different transactions", u(zxid));
-        if (zxid_epoch(shadow_last(s)) == n->epoch && zxid != shadow_last(s) + 1)
+        if (zxid_epoch(shadow_last(s)) == n->led_epoch && zxid != shadow_last(s) + 1)
             world_finding(n->w, "zab.primary-order", n->sid, "0x%llx is proposed behind 0x%llx", u(zxid), u(shadow_last(s)));
         if (!p)
             proposal_add(n, zxid, txn);
@@ -292,16 +292,17 @@ static void check_digest(struct node *n, int64_t zxid)
 void inv_applied(struct node *n)
 {
     int64_t zxid = tree_last_zxid(n->tree);
-    struct shadow_entry *e = shadow_find(&n->shadow, zxid);
+    const struct shadow_entry *e = shadow_find(&n->shadow, zxid);
+    const struct proposal *p = e ? NULL : proposal_find(n->cl, zxid); /* committed by others, and about to go to the log here */
 
     if (n->dying || zxid <= n->delivered)
         return;
-    if (!e) {
-        world_finding(n->w, "zab.integrity", n->sid, "0x%llx is delivered, which this server has not logged", u(zxid));
+    if (!e && !p) {
+        world_finding(n->w, "zab.integrity", n->sid, "0x%llx is delivered, which no leader proposed", u(zxid));
         n->delivered = zxid;
         return;
     }
-    deliver(n, zxid, e->hash);
+    deliver(n, zxid, e ? e->hash : p->hash);
     check_digest(n, zxid);
     if (core_digest_mismatches(n->core) != 0)
         world_finding(n->w, "tree.digest", n->sid, "at 0x%llx the tree is not what its transaction says", u(zxid));
@@ -356,8 +357,10 @@ void inv_become(struct node *n, enum core_role role, int64_t epoch)
     world_mix(n->w, (uint64_t)n->sid << 8 ^ (uint64_t)role ^ (uint64_t)epoch << 16);
     if (role != CORE_LEADER && role != CORE_LEARNER)
         return;
-    if (role == CORE_LEADER)
+    if (role == CORE_LEADER) {
+        n->led_epoch = epoch;
         check_leader(n, epoch);
+    }
     deliver_history(n);
 }
 
@@ -438,7 +441,7 @@ void inv_sending(struct node *n, bool to_leader, struct buf packets)
         if (!to_leader || p.type != QP_ACK || n->observer)
             continue;
         check_ack(n, p.zxid);
-        if (zxid_counter(p.zxid) == 0 && !n->serving && rng_chance(&n->rng, 250))
+        if (zxid_counter(p.zxid) == 0 && !n->serving && !n->rotten && rng_chance(&n->rng, 250))
             check_crash(n, p.zxid);
     }
     arena_free(&a);
@@ -503,6 +506,8 @@ static int64_t number_in(struct node *n, const char *name)
 void inv_recovered(struct node *n)
 {
     struct shadow *s = &n->shadow;
+
+    n->led_epoch = 0;
     int64_t durable = shadow_durable(s, n->w->now_us), last = n->recovered_zxid;
 
     if (last < durable)

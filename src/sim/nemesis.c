@@ -235,8 +235,16 @@ static void end_process(struct fault *f, struct node *n, bool power)
 static void rot(struct fault *f)
 {
     struct node *n = pick(f);
+    struct sid_set others = { 0 };
     char *what;
 
+    for (uint32_t i = 0; i < f->cl->voters; i++)
+        if (&f->cl->nodes[i] != n)
+            (void)sid_set_add(&others, f->cl->nodes[i].sid);
+    bool dispensable = quorum_config_has_quorum(f->cl->config, &others);
+    sid_set_free(&others);
+    if (!dispensable)
+        return;
     for (uint32_t i = 0; i < f->cl->count; i++)
         if (f->cl->nodes[i].rotten)
             return; /* one server at a time */

@@ -72,6 +72,7 @@ bool node_alive(struct node *n, uint64_t life, enum world_tag tag)
 {
     if (n->state != NODE_RUNNING || n->life != life || n->dying)
         return false;
+    n->w->actor = n->sid;
     if (!n->paused)
         return true;
     VEC_PUSH(&n->deferred, tag);
@@ -325,6 +326,7 @@ static void turn_end(struct node *n)
 static void turn_begin(struct node *n)
 {
     n->in_turn = true;
+    n->w->actor = n->sid;
     n->turn_at_us = SIM_NEVER;
     vdisk_at(n->disk, n->w->now_us);
 }

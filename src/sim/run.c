@@ -116,7 +116,7 @@ static bool all_equal(const struct cluster *cl)
 {
     for (uint32_t i = 0; i < cl->count; i++)
         if (cl->nodes[i].state != NODE_RUNNING || !cl->nodes[i].serving ||
-            tree_last_zxid(cl->nodes[i].tree) != tree_last_zxid(cl->nodes[0].tree))
+            cl->nodes[i].delivered < inv_last_committed(cl))
             return false;
     return true;
 }
@@ -210,7 +210,7 @@ static void on_log_line(void *data, enum log_level level, const char *component,
     struct world *w = data;
 
     (void)level, (void)component;
-    world_line(w, SIM_LINE_LOG, 0, 0, "%s", text);
+    world_line(w, SIM_LINE_LOG, w->actor, 0, "%s", text);
 }
 
 static void on_no_log_line(void *data, enum log_level level, const char *component, const char *text)

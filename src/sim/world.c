@@ -129,6 +129,7 @@ bool world_step(struct world *w, int64_t until_us)
     ASSERT(e.at_us >= w->now_us);
     w->now_us = e.at_us;
     w->events++;
+    w->actor = 0;
     world_mix(w, (uint64_t)e.at_us << 8 ^ e.tag);
     e.fn(e.data, e.arg);
     return true;

@@ -49,6 +49,7 @@ struct world {
     uint64_t trace;
     struct VEC(struct world_event) heap;
     bool stopped;
+    int64_t actor; /* sid of the server whose code runs; 0: nobody's */
     /* What was found. */
     const struct sim_options *opt;
     struct sim_result *result;
