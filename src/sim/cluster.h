@@ -23,7 +23,7 @@
 
 enum {
     NODES_MAX = 16,
-    CLIENTS_MAX = 32,
+    CLIENTS_MAX = 64,
 };
 enum world_tag { TAG_TURN = 16, TAG_LOG, TAG_SNAP, TAG_FRONT, TAG_DIE, TAG_BOOT, TAG_FAULT, TAG_CLIENT, TAG_CHECK };
 

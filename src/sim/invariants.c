@@ -512,7 +512,7 @@ void inv_recovered(struct node *n)
 
     if (last < durable)
         world_finding(n->w, "disk.recovery", n->sid, "recovers 0x%llx, though 0x%llx was durable", u(last), u(durable));
-    if (last > shadow_last(s) && last > n->shadow_peak)
+    if (last > shadow_last(s) && last > n->shadow_peak && !commit_find(n->cl, last) && zxid_counter(last) != 0)
         world_finding(n->w, "disk.recovery", n->sid, "recovers 0x%llx, though only 0x%llx was ever logged", u(last), u(shadow_last(s)));
     while (s->log.len > 0 && s->log.items[s->log.len - 1].zxid > last)
         s->log.len--;
