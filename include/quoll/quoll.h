@@ -40,6 +40,8 @@ enum quoll_err {
     QUOLL_UNIMPLEMENTED = -6,
     QUOLL_OPERATION_TIMEOUT = -7,
     QUOLL_BAD_ARGUMENTS = -8,
+    QUOLL_NEW_CONFIG_NO_QUORUM = -13,
+    QUOLL_RECONFIG_IN_PROGRESS = -14,
     QUOLL_NO_NODE = -101,
     QUOLL_NO_AUTH = -102,
     QUOLL_BAD_VERSION = -103,
@@ -53,6 +55,7 @@ enum quoll_err {
     QUOLL_SESSION_MOVED = -118,
     QUOLL_NOT_READ_ONLY = -119,
     QUOLL_NO_WATCHER = -121,
+    QUOLL_RECONFIG_DISABLED = -123,
     QUOLL_QUOTA_EXCEEDED = -125,
     QUOLL_THROTTLED = -127, /* not executed: too much is pending, here or on the server */
 };
@@ -187,6 +190,13 @@ QUOLL_API int quoll_set_acl(quoll_client *c, const char *path, const struct quol
 QUOLL_API int quoll_sync(quoll_client *c, const char *path, quoll_done_fn done, void *data);
 QUOLL_API int quoll_get_ephemerals(quoll_client *c, const char *prefix, quoll_done_fn done, void *data);
 QUOLL_API int quoll_get_all_children_number(quoll_client *c, const char *path, quoll_done_fn done, void *data);
+/* The members of the ensemble, as the result's value: lines "server.N=...", then "version=HEX" (also in its mzxid). Whatever the chroot. The watch as in quoll_get. */
+QUOLL_API int quoll_get_config(quoll_client *c, quoll_watch_fn watch, void *watch_data, quoll_done_fn done, void *data);
+/* Changes the members. Either new_members ("server.N=host:port:port[:role];[host:]port" lines, apart by commas or newlines) replaces all, or leaving (ids) go and
+ * joining (such lines) come or are replaced; NULL: nothing of that kind. from_version: only if this is the version, -1: any. The result's value is the new
+ * configuration. Answers, beside the usual: QUOLL_RECONFIG_DISABLED, _RECONFIG_IN_PROGRESS, _NEW_CONFIG_NO_QUORUM, _NO_AUTH (superusers may). */
+QUOLL_API int quoll_reconfig(quoll_client *c, const char *joining, const char *leaving, const char *new_members, int64_t from_version,
+                             quoll_done_fn done, void *data);
 QUOLL_API int quoll_who_am_i(quoll_client *c, quoll_done_fn done, void *data);
 
 /* Persistent watches (server 3.6+; QUOLL_UNIMPLEMENTED from older ones, without losing the session). */

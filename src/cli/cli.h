@@ -49,7 +49,7 @@ struct command {
 };
 
 extern const struct command cmd_server, cmd_sync, cmd_dns, cmd_up, cmd_resolve, cmd_services, cmd_ls, cmd_get, cmd_set,
-    cmd_create, cmd_rm, cmd_stat, cmd_bench, cmd_sim;
+    cmd_create, cmd_rm, cmd_stat, cmd_ensemble, cmd_bench, cmd_sim;
 
 /* As it was called: what a person can type again. */
 extern const char *program_path;

@@ -12,7 +12,7 @@ static const struct {
     { "Everything on this machine", { &cmd_up } },
     { "The parts", { &cmd_server, &cmd_sync, &cmd_dns } },
     { "Finding services", { &cmd_resolve, &cmd_services } },
-    { "Znodes of any ZooKeeper ensemble", { &cmd_ls, &cmd_get, &cmd_set, &cmd_create, &cmd_rm, &cmd_stat } },
+    { "Znodes of any ZooKeeper ensemble", { &cmd_ls, &cmd_get, &cmd_set, &cmd_create, &cmd_rm, &cmd_stat, &cmd_ensemble } },
     { "Measuring and testing", { &cmd_bench, &cmd_sim } },
 };
 

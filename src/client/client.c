@@ -394,6 +394,34 @@ int quoll_get_all_children_number(quoll_client *c, const char *path, quoll_done_
     return client_submit(c, begin_path(c, ZK_OP_GET_ALL_CHILDREN_NUMBER, path, done, data));
 }
 
+#define CONFIG_PATH "/zookeeper/config"
+
+int quoll_get_config(quoll_client *c, quoll_watch_fn watch, void *watch_data, quoll_done_fn done, void *data)
+{
+    struct request *r = begin(c, ZK_OP_GET_DATA, done, data);
+
+    ops_write_path(&r->frame, "", CONFIG_PATH);
+    wr_u8(&r->frame, watch != NULL);
+    if (watch) {
+        r->path = x_strdup(CONFIG_PATH);
+        r->watcher = (struct watcher){ watch, watch_data };
+        r->reg = WATCH_DATA;
+    }
+    return client_submit(c, r);
+}
+
+int quoll_reconfig(quoll_client *c, const char *joining, const char *leaving, const char *new_members, int64_t from_version,
+                   quoll_done_fn done, void *data)
+{
+    struct request *r = begin(c, ZK_OP_RECONFIG, done, data);
+    const char *texts[] = { joining, leaving, new_members };
+
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        jute_write_str(&r->frame, texts[i] ? jstr_of(texts[i]) : (struct jstr){ NULL, -1 });
+    wr_u64(&r->frame, (uint64_t)from_version);
+    return client_submit(c, r);
+}
+
 int quoll_who_am_i(quoll_client *c, quoll_done_fn done, void *data)
 {
     return client_submit(c, begin(c, ZK_OP_WHO_AM_I, done, data));

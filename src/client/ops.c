@@ -281,6 +281,7 @@ int ops_read_reply(int32_t opcode, struct rd *r, struct arena *a, const char *ch
         ret->stat = read_stat(r, a);
         break;
     case ZK_OP_GET_DATA:
+    case ZK_OP_RECONFIG:
         read_data(r, ret);
         ret->stat = read_stat(r, a);
         break;

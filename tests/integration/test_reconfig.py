@@ -1,4 +1,5 @@
 """Members that come, go, move and change roles while clients write: Quoll alone and together with Apache's servers."""
+import json
 import pathlib
 import struct
 import subprocess
@@ -404,6 +405,38 @@ def test_without_reconfig(build_dir):
         shown = [config_text(s) for s in e.servers]
         assert len({data for data, _ in shown}) == 1 and shown[0][0].endswith(b"\nversion=0")
         assert {(s.version, s.mzxid, s.aversion) for _, s in shown} == {(-1, 0, -1)}
+
+
+def test_quoll_ensemble(build_dir):
+    """Our own command: shows, adds, removes, replaces, and says what is wrong."""
+    with ensemble(build_dir, "qqq") as e:
+        new = e.joiner("q")
+
+        def quoll(*args, auth=True, code=0):
+            env = {"PATH": "/usr/bin:/bin", **({"QUOLL_AUTH": f"digest:{SUPER}"} if auth else {})}
+            run = subprocess.run([build_dir / "quoll", "ensemble", "--zk", e.leader().address, *args], capture_output=True, text=True,
+                                 timeout=60, env=env, check=False)
+            assert run.returncode == code, run.stdout + run.stderr
+            return run.stdout if code == 0 else run.stderr
+
+        table = quoll(auth=False)
+        assert table.splitlines()[0].split()[:2] == ["ID", "ROLE"] and table.endswith("version 100000000\n")
+        assert quoll("-o", "plain") == config_text(new)[0].decode() + "\n"
+        line = f"server.{new.myid}={e.lines[new.myid]}"
+        assert "superuser" in quoll("--add", line, auth=False, code=1)
+        assert "another version" in quoll("--add", line, "--if-version", "77", code=1)
+        shown = json.loads(quoll("--add", line, "--if-version", "100000000", "-o", "json"))
+        assert [m["id"] for m in shown["members"]] == [1, 2, 3, 4] and {m["role"] for m in shown["members"]} == {"participant"}
+        assert shown["members"][3]["client"] == new.address and int(shown["version"], 16) > 1 << 32
+        gone = e.followers()[0].myid
+        assert f"\n{gone} " not in quoll("--remove", str(gone))
+        text = quoll("-o", "plain")
+        members = e.leader().datadir / "members"
+        members.write_text("# observers\n" + text.replace(f"{line}", line.replace("participant", "observer")))
+        assert "observer" in quoll("--replace", str(members))
+        wait_mode(e, new, "observer")
+        assert "--replace" in quoll("--replace", str(members), "--remove", "1", code=2)
+        assert "too few voters" in quoll("--remove", "1,2,3", code=1)
 
 
 def test_zkcli(build_dir):
