@@ -97,7 +97,7 @@ def dump(host, port):
             names, _ = zkjute.decode(zkjute.GET_CHILDREN2, body2)
             if path == "/zookeeper/config":
                 stat["mtime"] = 0  # no transaction sets it before the first reconfig: every server by its own clock, as in the reference
-            out[path] = (None if data is None else data.decode(), {**stat, "children": len(names)})
+            out[path] = (None if data is None else data.decode(errors="backslashreplace"), {**stat, "children": len(names)})
             todo += [f"{path.rstrip('/')}/{n}" for n in names]
     wire.call(rawzk.request(4, rawzk.CLOSE))
     wire.close()

@@ -27,6 +27,8 @@ import rawzk
 from quollens import Ensemble
 
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+NOTREADONLY = -119
+PROPS = {**chaos.PROPS, "readonlymode.enabled": "true"}
 NET = "10.77.0"
 CLIENTS = f"{NET}.254"
 
@@ -116,6 +118,14 @@ class NetEnsemble(Ensemble):
             s.command = lambda command=command, i=i: (["ip", "netns", "exec", f"s{i}", *command()[0]], None)
 
 
+def all_serve(ensemble, timeout=60):
+    """Every server leads or follows, which more than answering is: read-only ones answer too."""
+    end = time.monotonic() + timeout
+    while any(ensemble.mode(s) not in ("leader", "follower") for s in ensemble.servers):
+        assert time.monotonic() < end, f"not all servers serve: {[ensemble.mode(s) for s in ensemble.servers]}"
+        time.sleep(0.05)  # polling other processes: there is nothing to wait on
+
+
 # ---- cuts ----
 
 
@@ -150,8 +160,28 @@ class Cuts:
         """few have no quorum. From syncLimit and its granularity on they must refuse writes, and the others must take them."""
         self.net.cut(both(few, self.rest(few)))
         began = time.monotonic()
-        self.hold(self.LIMIT_S + 3, self.LIMIT_S + 6)
-        return self.probes.check_split(few, self.rest(few), began, began + self.LIMIT_S + 2, time.monotonic())
+        self.hold(self.LIMIT_S + 6, self.LIMIT_S + 8)
+        found = self.probes.check_split(few, self.rest(few), began, began + self.LIMIT_S + 2, time.monotonic())
+        return found + [f for i in few for f in self.read_only(self.e.servers[i - 1])]
+
+    def read_only(self, server):
+        """A server without a quorum, longer than it takes to know: nothing for those who want to write, old data for those who ask for that."""
+        found = []
+        try:
+            rawzk.RawClient(server.port, host=server.host, timeout_s=2).close()
+            found.append(f"server {server.myid} of the minority gives sessions to clients that want to write")
+        except (OSError, ConnectionError):
+            pass
+        try:
+            c = rawzk.RawClient(server.port, host=server.host, timeout_s=5, read_only=True)
+            answers = (c.read_only, server.four_letter("isro"), c.call(rawzk.with_watch(1, rawzk.GET, "/chaos/probe"))[2],
+                       c.call(rawzk.set_data(2, "/chaos/probe", b"no"))[2], c.call(rawzk.create(3, "/chaos/no"))[2])
+            c.close()
+            if answers != (True, "ro", 0, NOTREADONLY, NOTREADONLY):
+                found.append(f"server {server.myid} of the minority, to a client that takes a read-only server: {answers}")
+        except (OSError, ConnectionError) as e:
+            found.append(f"server {server.myid} of the minority refuses a client that takes a read-only server: {e!r}")
+        return found
 
     def split(self):
         return self.cut_off(minority(self.e, self.rng))
@@ -293,7 +323,7 @@ def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, *
     verdict = chaos.Verdict()
     verdict.figures.update({"seed": seed, "servers": size})
     net = Network(size)
-    with NetEnsemble(build_dir, size, chaos.PROPS) as e:
+    with NetEnsemble(build_dir, size, PROPS) as e:
         load = chaos.Clients(e.hosts, folder, seed, **clients)
         probes = Probes(e.servers)
         try:
@@ -307,8 +337,7 @@ def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, *
                 verdict.findings += [f"{shape}: {f}" for f in getattr(cuts, shape)() or []]
                 net.heal()
                 healed = time.monotonic()
-                e.leader()
-                e.wait_ready()
+                all_serve(e)
                 healing.append(time.monotonic() - healed)
                 if healing[-1] > cuts.HEALED_S:
                     verdict.findings.append(f"{shape}: all servers serve only {healing[-1]:.1f} s after the cut was healed")
