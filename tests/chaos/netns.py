@@ -221,7 +221,7 @@ class Cuts:
         self.hold()
 
     def ring(self):
-        """Everybody hears only a majority, and each another one."""
+        """Everybody hears a majority, itself among it, and nobody hears whom he is heard by: no connection works, no service is possible."""
         n = len(self.ids)
         ids = self.rng.sample(self.ids, n)
         lost = n - n // 2 - 1
