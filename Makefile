@@ -1,6 +1,7 @@
 # A short way to the common jobs; the build itself is Meson's (meson.build).
 #   make run    everything on this machine: server, sync of examples/shop, DNS, HTTP
 #   make test   all tests
+#   make test-migration   an Apache ensemble replaced by Quoll, server by server, and back
 # Both install the Debian packages that they need.
 
 BUILD ?= build
@@ -8,7 +9,7 @@ MANIFESTS ?= examples/shop
 DATA ?= $(BUILD)/run-data
 PYTEST = /usr/bin/python3 -m pytest -p no:cacheprovider -q
 
-.PHONY: run test build unit sanitize tsan integration test-kube chaos bench sim fuzz lint format install clean deps
+.PHONY: run test build unit sanitize tsan integration test-kube test-migration chaos bench sim fuzz lint format install clean deps
 
 run:
 	@scripts/deps run
@@ -54,6 +55,11 @@ chaos: build
 	@scripts/deps test
 	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/run.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
 	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/netns.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
+
+# Apache's ensemble replaced by Quoll server by server, and back, twice, under load; about a minute.
+test-migration: build
+	@scripts/deps test
+	@tests/migration/migrate.py --build $(BUILD)
 
 bench: build
 	@bench/run
