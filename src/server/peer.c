@@ -100,6 +100,7 @@ void peer_free(struct peer *p)
             txnlog_reader_close(p->logs.items[i].reader);
     VEC_FREE(&p->logs);
     VEC_FREE(&p->done);
+    VEC_FREE(&p->proposed);
     VEC_FREE(&p->appends.entries);
     wr_free(&p->appends.bytes);
     free(p);
@@ -447,8 +448,10 @@ static void give_up_early(struct peer *p)
     if (limit < 0 || !p->leader || p->now_ms - p->begun_ms <= limit)
         return;
     zab_leader_stats(p->leader, &st);
-    if (st.phase == ZAB_LEADER_DISCOVERY)
-        zab_leader_stop(p->leader);
+    if (st.phase != ZAB_LEADER_DISCOVERY)
+        return;
+    p->counts.disloyal++;
+    zab_leader_stop(p->leader);
 }
 
 static bool election_step(struct peer *p)
@@ -598,7 +601,7 @@ static void forward(struct peer *p, const struct core_effect *e)
 
 static void propose(struct peer *p, const struct core_effect *e)
 {
-    peer_note_proposal(p, e->bytes.n);
+    peer_note_proposal(p, e->zxid, e->bytes.n);
     zab_leader_propose(p->leader, e->zxid, e->bytes);
 }
 

@@ -39,6 +39,8 @@ static void put_figures(const struct peer_info *info, struct wr *w, bool prometh
         { "looking_count", (int64_t)c->looks, true },
         { "snap_count", (int64_t)c->snap_count, true },
         { "diff_count", (int64_t)info->diff_count, true },
+        { "quit_leading_due_to_disloyal_voter", (int64_t)c->disloyal, true },
+        { "revalidate_count", (int64_t)c->revalidations, true },
         { "learner_proposal_received_count", (int64_t)c->proposals_received, true },
         { "learner_commit_received_count", (int64_t)c->commits_received, true },
     };
@@ -52,16 +54,20 @@ struct named_span {
     const char *name;
     const struct peer_span *span;
 };
-#define SPANS 4
+#define SPANS 7
 
 static void spans_of(const struct peer_info *info, struct named_span out[SPANS])
 {
+    static const struct peer_span none;
     const struct peer_counts *c = &info->counts;
 
     out[0] = (struct named_span){ "election_time", &c->election };
-    out[1] = (struct named_span){ info->observer ? "observer_sync_time" : "follower_sync_time", &c->sync };
-    out[2] = (struct named_span){ "unavailable_time", &c->unavailable };
-    out[3] = (struct named_span){ "leader_unavailable_time", &c->leader_unavailable };
+    out[1] = (struct named_span){ "follower_sync_time", info->observer ? &none : &c->sync };
+    out[2] = (struct named_span){ "observer_sync_time", info->observer ? &c->sync : &none };
+    out[3] = (struct named_span){ "unavailable_time", &c->unavailable };
+    out[4] = (struct named_span){ "leader_unavailable_time", &c->leader_unavailable };
+    out[5] = (struct named_span){ "quorum_ack_latency", &c->quorum_ack };
+    out[6] = (struct named_span){ "propagation_latency", &c->propagation };
 }
 
 void peer_mntr(const struct peer *p, const struct peer_info *info, struct wr *w)

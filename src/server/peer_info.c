@@ -9,7 +9,7 @@ void peer_span_add(struct peer_span *s, int64_t ms)
     s->count++;
 }
 
-void peer_note_proposal(struct peer *p, size_t bytes)
+void peer_note_proposal(struct peer *p, int64_t zxid, size_t bytes)
 {
     struct peer_counts *c = &p->counts;
     int64_t n = (int64_t)bytes;
@@ -17,6 +17,31 @@ void peer_note_proposal(struct peer *p, size_t bytes)
     c->min_proposal_size = c->last_proposal_size < 0 ? n : MIN(c->min_proposal_size, n);
     c->max_proposal_size = MAX(c->max_proposal_size, n);
     c->last_proposal_size = n;
+    VEC_PUSH(&p->proposed, ((struct proposed){ zxid, p->now_ms }));
+}
+
+void peer_note_quorum(struct peer *p, int64_t zxid)
+{
+    for (; p->proposed_head < p->proposed.len && p->proposed.items[p->proposed_head].zxid <= zxid; p->proposed_head++)
+        peer_span_add(&p->counts.quorum_ack, p->now_ms - p->proposed.items[p->proposed_head].at_ms);
+    if (p->proposed_head == p->proposed.len) {
+        p->proposed.len = p->proposed_head = 0;
+    } else if (p->proposed_head >= 1024 && p->proposed_head * 2 >= p->proposed.len) {
+        p->proposed.len -= p->proposed_head;
+        memmove(p->proposed.items, p->proposed.items + p->proposed_head, p->proposed.len * sizeof(*p->proposed.items));
+        p->proposed_head = 0;
+    }
+}
+
+void peer_note_commit(struct peer *p, struct buf txn)
+{
+    struct rd r = rd_buf(txn);
+    struct txn_header h;
+
+    p->counts.commits_received++;
+    txn_header_read(&r, NULL, &h);
+    if (r.rc == 0)
+        peer_span_add(&p->counts.propagation, MAX(0, p->host.wall_ms(p->host.data) - h.time_ms));
 }
 
 static const char *state_text(const struct peer *p)

@@ -26,6 +26,10 @@ struct done {
     bool valid;
 };
 
+struct proposed {
+    int64_t zxid, at_ms;
+};
+
 /* The log being read for a learner. */
 struct log_job {
     uint64_t conn;
@@ -83,6 +87,8 @@ struct peer {
     int64_t begun_ms;                       /* when it was chosen */
     int64_t unserved_ms;                    /* when service was lost; 0: it is there */
     struct peer_counts counts;
+    struct VEC(struct proposed) proposed; /* leader: not committed yet, from proposed_head on */
+    size_t proposed_head;
 };
 
 static inline void peer_done(struct peer *p, struct done d)
@@ -115,7 +121,9 @@ void config_show(struct peer *p); /* /zookeeper/config := the committed one, unl
 
 /* peer_info.c */
 void peer_span_add(struct peer_span *s, int64_t ms);
-void peer_note_proposal(struct peer *p, size_t bytes);
+void peer_note_proposal(struct peer *p, int64_t zxid, size_t bytes);
+void peer_note_quorum(struct peer *p, int64_t zxid); /* a quorum has everything up to it */
+void peer_note_commit(struct peer *p, struct buf txn); /* learner */
 
 /* peer_disk.c. Failures do not come back: a server that cannot write its disk stops. */
 void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);

@@ -38,6 +38,7 @@ void lead_end(struct peer *p)
 
     zab_leader_stats(p->leader, &st);
     p->counts.diff_count += st.diff_count;
+    p->proposed.len = p->proposed_head = 0;
     p->host.net->lead_stop(p->net); /* ends the streams, which walk the tree */
     while (p->logs.len > 0)
         log_job_end(p, 0);
@@ -262,6 +263,7 @@ void lead_effect(struct peer *p, const struct zab_effect *e)
         read_log(p, e);
         return;
     case ZAB_COMMIT:
+        peer_note_quorum(p, e->zxid);
         if (p->serving)
             core_committed(p->core, e->zxid);
         return;
@@ -275,6 +277,7 @@ void lead_effect(struct peer *p, const struct zab_effect *e)
     case ZAB_REVALIDATE: {
         enum core_revalidation now = p->serving ? core_revalidate(p->core, e->conn, e->session_id, e->timeout_ms) : CORE_SESSION_ENDING;
 
+        p->counts.revalidations++;
         if (now != CORE_SESSION_ENDING)
             peer_done(p, (struct done){ .what = DONE_REVALIDATED, .conn = e->conn, .session_id = e->session_id,
                                         .valid = now == CORE_SESSION_LIVES });

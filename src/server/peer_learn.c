@@ -144,7 +144,7 @@ static void commit(struct peer *p, const struct zab_effect *e)
 {
     if (!p->serving)
         return;
-    p->counts.commits_received++;
+    peer_note_commit(p, e->bytes);
     int rc = core_learner_txn(p->core, e->zxid, e->bytes);
     if (rc < 0) {
         log_error("quorum", "the leader's transaction 0x%llx is malformed", (unsigned long long)e->zxid);

@@ -144,6 +144,11 @@ static int64_t host_now_ms(void *data)
     return mono_ms(data);
 }
 
+static int64_t host_wall_ms(void *data)
+{
+    return wall_ms(data);
+}
+
 static void host_fatal(void *data, int exit_code, const char *text)
 {
     struct node *n = data;
@@ -263,6 +268,7 @@ static struct peer_host peer_host_of(struct node *n)
         .my_sid = n->sid,
         .snapshot_step_nodes = 4,
         .now_ms = host_now_ms,
+        .wall_ms = host_wall_ms,
         .fatal = host_fatal,
         .log_push = host_log_push,
         .log_drain = host_log_drain,

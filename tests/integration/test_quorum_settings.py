@@ -176,6 +176,9 @@ def test_figures_of_roles(build_dir):
         assert figures["zk_synced_non_voting_followers"] == "0" and figures["zk_pending_syncs"] == "0"
         assert int(figures["zk_min_proposal_size"]) > 0
         assert int(figures["zk_max_proposal_size"]) >= int(figures["zk_last_proposal_size"]) > 100
+        assert int(figures["zk_cnt_quorum_ack_latency"]) >= 20 and int(figures["zk_max_quorum_ack_latency"]) < 5000
+        follower = mntr(e.followers()[0])
+        assert int(follower["zk_cnt_propagation_latency"]) >= 20 and int(follower["zk_max_propagation_latency"]) < 5000
         assert figures["zk_cnt_election_time"] >= "1" and int(figures["zk_last_election_time"]) >= 0
         assert "Proposal sizes last/min/max: " in leader.four_letter("srvr")
         close(c)
@@ -221,7 +224,8 @@ def test_keys_of_the_reference(build_dir):
               "last_proposal_size", "min_proposal_size", "max_proposal_size", "quorum_size", "global_sessions", "local_sessions",
               "looking_count", "proposal_count", "commit_count", "diff_count", "snap_count", "cnt_election_time", "avg_election_time",
               "cnt_follower_sync_time", "cnt_unavailable_time", "cnt_leader_unavailable_time", "learner_proposal_received_count",
-              "learner_commit_received_count", "peer_state", "server_state", "num_alive_connections", "outstanding_requests")
+              "learner_commit_received_count", "cnt_quorum_ack_latency", "cnt_propagation_latency", "cnt_observer_sync_time",
+              "quit_leading_due_to_disloyal_voter", "revalidate_count", "peer_state", "server_state", "num_alive_connections", "outstanding_requests")
     for role in ("leader", "follower"):
         there = {f"zk_{k}" for k in wanted} & roles["aaa", role]
         assert len(there) > 15, sorted(roles["aaa", role])

@@ -51,7 +51,11 @@ struct peer_counts {
     uint64_t diff_count;  /* learners sent transactions instead; in epochs that we led before */
     uint64_t proposals_received, commits_received; /* as a learner */
     int64_t last_proposal_size, min_proposal_size, max_proposal_size; /* as a leader, of this epoch; -1: none */
+    uint64_t disloyal;    /* leads given up because a voter looked again: leader.maxTimeToWaitForEpoch */
+    uint64_t revalidations; /* learners' clients that went on with their sessions, as a leader */
     struct peer_span election, sync /* of a learner, from its choice to its service */, unavailable, leader_unavailable;
+    struct peer_span quorum_ack;  /* leader: from the proposal to a quorum's acknowledgement */
+    struct peer_span propagation; /* learner: from the leader's making of a transaction to its commit here, by both wall clocks */
 };
 struct peer_learner {     /* as a leader */
     int64_t sid;
