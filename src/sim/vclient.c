@@ -36,6 +36,9 @@ struct vclient *vclient_new(const struct vclient_config *cfg, struct history *hi
     v->io = *io;
     v->rng = cfg->seed;
     v->gives_up = vclient_random(v, 2) == 0;
+    v->focused = vclient_random(v, 4) == 0;
+    if (v->focused) /* some have to be there in the moment when an old leader does not know yet that it is deposed */
+        v->cfg.think_ms = MAX(v->cfg.think_ms / 5, 1);
     v->dial_at_us = now_us + (int64_t)vclient_random(v, RECONNECT_MAX_US / 4);
     v->server = (uint32_t)vclient_random(v, cfg->server_count);
     v->next_load_us = now_us;

@@ -307,6 +307,10 @@ static void one(struct vclient *v, int64_t now_us)
 {
     uint32_t total = 0, at;
 
+    if (v->focused && vclient_random(v, 20) > 0) {
+        (vclient_random(v, 3) == 0 ? do_set : do_sync_get)(v, now_us);
+        return;
+    }
     for (size_t i = 0; i < ARRAY_LEN(load); i++)
         total += load[i].weight;
     at = (uint32_t)vclient_random(v, total);
