@@ -42,6 +42,19 @@ static bool is_dropped(const char *key, bool drop_client_port)
     return drop_client_port && (strcmp(key, "clientPort") == 0 || strcmp(key, "clientPortAddress") == 0);
 }
 
+/* What follows must not be taken for the rest of the last line, which may end in a backslash. */
+static void end_line(struct wr *w)
+{
+    size_t n = w->n;
+
+    if (n > 0 && w->p[n - 1] != '\n')
+        wr_text(w, "\n");
+    while (n > 0 && (w->p[n - 1] == '\n' || w->p[n - 1] == '\r'))
+        n--;
+    if (n > 0 && w->p[n - 1] == '\\')
+        wr_text(w, "\n");
+}
+
 int dynconf_edit(struct wr *w, struct buf text, bool drop_client_port, const char *dynamic_file)
 {
     struct properties in = properties_init((const char *)text.p, text.n);
@@ -58,8 +71,7 @@ int dynconf_edit(struct wr *w, struct buf text, bool drop_client_port, const cha
     properties_done(&in);
     if (more < 0)
         return more;
-    if (w->n > 0 && w->p[w->n - 1] != '\n')
-        wr_text(w, "\n\n"); /* twice: a backslash may be the last character */
+    end_line(w);
     wr_text(w, "dynamicConfigFile=");
     for (const char *s = dynamic_file; *s; s++) {
         if (*s == '\\')

@@ -5,6 +5,14 @@
 #define CONFIG                                                                                               \
     "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\nserver.3=c:2888:3888:observer\nversion=0"
 
+/* What a leader may say that the members are: as they were, others, moved, in other roles, without us. */
+static const char *const configs[] = {
+    CONFIG,
+    "server.1=a:2888:3888:participant\nserver.2=b:2888:3888:participant\nserver.4=d:2888:3888:participant\nversion=300000000",
+    "server.1=a:2888:3888:observer\nserver.2=x:2888:3888:participant\nversion=300000001",
+    "server.2=b:2888:3888:participant\nserver.3=c:2888:3888:participant\nversion=100000001",
+};
+
 static struct rd in;
 static int64_t appended; /* not yet synced */
 static bool stopped;
@@ -16,14 +24,32 @@ static int64_t some_zxid(void)
     return b == 255 ? rd_i64(&in) : zxid_of(b >> 4 & 7, b & 15);
 }
 
+/* A transaction that changes the members, behind the id of the next leader where the packet has one. */
+static struct jbuf some_reconfig(bool designates, int64_t zxid, const char *config)
+{
+    static struct wr w;
+
+    wr_reset(&w);
+    if (designates)
+        wr_u64(&w, 2);
+    wr_u64(&w, 7), wr_u32(&w, 1), wr_u64(&w, (uint64_t)zxid), wr_u64(&w, 0), wr_u32(&w, ZK_OP_RECONFIG);
+    wr_u32(&w, 17), wr_text(&w, "/zookeeper/config");
+    wr_u32(&w, (uint32_t)strlen(config)), wr_text(&w, config);
+    wr_u32(&w, UINT32_MAX);
+    return (struct jbuf){ w.p, (int32_t)w.n };
+}
+
 static struct qpacket some_packet(uint8_t *data, size_t cap)
 {
     struct qpacket q = { .type = rd_u8(&in) % 21, .auth = { .n = -1 } };
     size_t n = rd_u8(&in);
 
     q.zxid = some_zxid();
+    const char *config = configs[n / 2 % ARRAY_LEN(configs)];
     if (q.type == QP_NEWLEADER && n % 2) {
-        q.data = (struct jbuf){ (const uint8_t *)CONFIG, sizeof(CONFIG) - 1 };
+        q.data = (struct jbuf){ (const uint8_t *)config, (int32_t)strlen(config) };
+    } else if ((q.type == QP_PROPOSAL || q.type == QP_INFORMANDACTIVATE) && n >= 240) {
+        q.data = some_reconfig(q.type == QP_INFORMANDACTIVATE, q.zxid, config);
     } else if (n < cap) {
         n = MIN(n, rd_left(&in));
         const uint8_t *p = rd_take(&in, n);
@@ -227,7 +253,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         ASSERT(quorum_config_parse(buf_str(CONFIG), &(struct quorum_options){ .standalone_enabled = true }, &config, &err) == 0);
     uint8_t how = rd_u8(&in);
     struct zab_start s = { .my_sid = 1, .tick_ms = 100, .init_limit = 10, .sync_limit = 5, .last_zxid = zxid_of(how & 3 ? 2 : 0, how & 3),
-        .accepted_epoch = 2, .current_epoch = 2, .committed = config, .window = zab_window_new(0, 200) };
+        .accepted_epoch = 2, .current_epoch = 2, .committed = config, .reconfig_enabled = how & 16, .window = zab_window_new(0, 200) };
     for (uint32_t c = 1; c <= (how & 3U); c++)
         ASSERT(zab_window_push_bytes(s.window, zxid_of(2, c), buf_str("some transaction of thirty-two..")) == 0);
     if (how & 4)

@@ -59,13 +59,14 @@ static void test_edit(void **state)
         { "comments and order stay", "# one\ntickTime=5\n\n! two\ndataDir = /d\n# three\n", "# one\ntickTime=5\n\n! two\ndataDir = /d\n# three\n" D, false },
         { "members go", "server.1=a:1:2\ntickTime=5\ngroup.1=1\nweight.1=2\npeerType=observer\n", "tickTime=5\n" D, false },
         { "in any spelling", "zookeeper.server.1 : a:1:2\n  server.2 a\nserv\\\n  er.3=x\n", D, false },
-        { "over several lines", "server.1=\\\n  a:1:2\ntickTime=5", "tickTime=5\n\n" D, false },
+        { "over several lines", "server.1=\\\n  a:1:2\ntickTime=5", "tickTime=5\n" D, false },
         { "the old file", "dynamicConfigFile=/d/e\ndataDir=/d\n", "dataDir=/d\n" D, false },
         { "client port stays", "clientPort=1\n", "clientPort=1\n" D, false },
         { "client port goes", "clientPort=1\nclientPortAddress=x\nclientPortListenBacklog=5\nsecureClientPort=9\n",
           "clientPortListenBacklog=5\nsecureClientPort=9\n" D, true },
         { "a comment that looks like one", "#server.1=a:1:2\n", "#server.1=a:1:2\n" D, false },
         { "a backslash is the end", "dataDir=/d\\", "dataDir=/d\\\n\n" D, false },
+        { "the last line is to be continued", "dataDir=/d\\\r\n", "dataDir=/d\\\r\n\n" D, false },
         { "crlf", "server.1=a:1:2\r\ndataDir=/d\r\n", "dataDir=/d\r\n" D, false },
     };
 
