@@ -297,12 +297,23 @@ static void assume(struct peer *p)
 }
 
 /* The role is over and the log durable to its end. */
+/* The connection may have broken when the leader's transactions were in the log and currentEpoch not yet behind them. They count, as after a
+ * restart at that moment; so does their epoch. */
+static void settle_epoch(struct peer *p)
+{
+    int64_t epoch = zxid_epoch(tree_last_zxid(p->tree));
+
+    if (epoch > p->epochs.current)
+        peer_write_epoch(p, STORAGE_EPOCH_CURRENT, epoch);
+}
+
 static void role_over(struct peer *p)
 {
     p->draining = false;
     p->stuck_ms = 0;
     if (p->stop.reload)
         peer_reload(p);
+    settle_epoch(p);
     p->resync = p->stop.stop == ZAB_STOP_RESYNC;
     p->done.len = 0;
     p->now_ms = p->host.now_ms(p->host.data);

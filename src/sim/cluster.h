@@ -223,6 +223,8 @@ void nemesis_stop(struct cluster *cl); /* heals everything, starts everybody */
 void nemesis_done(struct cluster *cl);
 /* A process ended by itself, or could not start. */
 void nemesis_process_ended(struct node *n);
+/* A learner has told the leader what it has: its history is brought in line next. */
+void nemesis_synchronises(struct node *n);
 
 /* ---- load.c ---- */
 void load_begin(struct cluster *cl);

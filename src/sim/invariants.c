@@ -381,6 +381,9 @@ static void check_ack(struct node *n, int64_t zxid)
         world_finding(n->w, "disk.newleader-durable", n->sid,
                       "acknowledges NEWLEADER of epoch %lld with 0x%llx, but its log is durable up to 0x%llx only", (long long)zxid_epoch(zxid), u(last),
                       u(durable));
+    if (!n->serving && zxid_counter(last) != 0 && last != shadow_last(&n->shadow))
+        world_finding(n->w, "zab.newleader-applied", n->sid, "acknowledges NEWLEADER of epoch %lld with 0x%llx in memory and 0x%llx in its log",
+                      (long long)zxid_epoch(zxid), u(last), u(shadow_last(&n->shadow)));
     if (n->current_epoch != zxid_epoch(zxid))
         world_finding(n->w, "disk.newleader-durable", n->sid, "acknowledges NEWLEADER of epoch %lld, when currentEpoch is %lld",
                       (long long)zxid_epoch(zxid), (long long)n->current_epoch);
@@ -418,6 +421,10 @@ static void check_crash(struct node *n, int64_t zxid)
             world_finding(n->w, "disk.crash-keeps", n->sid, "were the power cut now, currentEpoch would be %lld instead of %lld",
                           (long long)e.current, (long long)zxid_epoch(zxid));
     }
+    const struct commit *c = rc == 0 ? commit_find(n->cl, r.last_zxid) : NULL;
+    if (c && c->has_digest && c->digest != tree_digest(r.tree))
+        world_finding(n->w, "disk.crash-keeps", n->sid, "were the power cut at the acknowledgement of epoch %lld, the tree at 0x%llx would be another",
+                      (long long)zxid_epoch(zxid), u(r.last_zxid));
     if (rc == 0)
         tree_free(r.tree);
     vdisk_free(d);
@@ -438,6 +445,8 @@ void inv_sending(struct node *n, bool to_leader, struct buf packets)
             break; /* the raw stream of a snapshot */
         if (p.type != QP_PING)
             world_line(n->w, SIM_LINE_MESSAGE, n->sid, 0, "%s", packet_text(&p, text, sizeof(text)));
+        if (to_leader && p.type == QP_ACKEPOCH)
+            nemesis_synchronises(n);
         if (!to_leader || p.type != QP_ACK || n->observer)
             continue;
         check_ack(n, p.zxid);

@@ -26,6 +26,7 @@ struct nemesis {
     struct cluster *cl;
     struct sim_rng rng;
     struct VEC(struct fault *) faults;
+    struct VEC(struct fault *) ambushes; /* wait for a server that begins to synchronise */
 };
 
 /* ---- choosing ---- */
@@ -260,6 +261,72 @@ static void rot(struct fault *f)
     }
 }
 
+/* ---- ambushes ----
+ * Most of what once lost data lies between a learner's ACKEPOCH and the UPTODATE that answers its acknowledgement: some milliseconds, which a fault at any time of
+ * a minute seldom hits. So some faults wait for the next server that gets there. */
+
+static bool is_ambush(const struct fault *f)
+{
+    switch (f->kind) {
+    case SIM_FAULT_RESET:
+    case SIM_FAULT_DISK_ERROR:
+        return f->shape % 3 == 1;
+    case SIM_FAULT_KILL:
+    case SIM_FAULT_POWER:
+        return f->shape % 6 == 1;
+    default:
+        return false;
+    }
+}
+
+static void on_ambush(void *data, uint64_t arg)
+{
+    struct fault *f = data;
+    struct node *n = &f->cl->nodes[arg];
+
+    if (f->cl->calm || n->state != NODE_RUNNING || n->dying)
+        return;
+    world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "fault %u strikes: %s", f->number, sim_fault_name(f->kind));
+    if (f->kind == SIM_FAULT_RESET) {
+        vnet_reset_host(f->cl->net, n->index, f->cl->count);
+        return;
+    }
+    n->hold_until_us = n->w->now_us + rng_range(&f->rng, 20, 2000) * MS_US;
+    node_crash(n, f->kind == SIM_FAULT_POWER, n->w->now_us);
+    world_at(n->w, n->hold_until_us, TAG_BOOT, on_boot, n, 0);
+}
+
+static void forget_ambush(struct fault *f)
+{
+    struct nemesis *m = f->cl->nemesis;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < m->ambushes.len; i++)
+        if (m->ambushes.items[i] != f)
+            m->ambushes.items[kept++] = m->ambushes.items[i];
+    m->ambushes.len = kept;
+}
+
+void nemesis_synchronises(struct node *n)
+{
+    struct nemesis *m = n->cl->nemesis;
+
+    if (n->cl->calm || m->ambushes.len == 0)
+        return;
+    struct fault *f = m->ambushes.items[0];
+    forget_ambush(f);
+    if (f->kind != SIM_FAULT_DISK_ERROR) {
+        world_at(n->w, n->w->now_us + rng_skewed(&f->rng, 50, 40 * MS_US), TAG_FAULT, on_ambush, f, n->index);
+        return;
+    }
+    f->nodes = 1u << n->index;
+    world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "fault %u strikes: %s", f->number, sim_fault_name(f->kind));
+    if (rng_chance(&f->rng, 700))
+        vdisk_fail_write(n->disk, (int32_t)rng_range(&f->rng, 0, 3));
+    else
+        vdisk_fail_sync(n->disk, (int32_t)rng_range(&f->rng, 0, 2));
+}
+
 /* ---- begin and end ---- */
 
 static void each_node(struct fault *f, void (*fn)(struct fault *f, struct node *n))
@@ -349,6 +416,10 @@ static void begin(struct fault *f)
 {
     struct cluster *cl = f->cl;
 
+    if (is_ambush(f)) {
+        VEC_PUSH(&cl->nemesis->ambushes, f);
+        return;
+    }
     switch (f->kind) {
     case SIM_FAULT_PARTITION:
         if (f->shape == SHAPE_FLAPPING)
@@ -405,6 +476,8 @@ static void begin(struct fault *f)
 static void end(struct fault *f)
 {
     unblock_all(f);
+    if (f->kind != SIM_FAULT_RESET)
+        forget_ambush(f);
     switch (f->kind) {
     case SIM_FAULT_SILENCE:
         vnet_loud(f->cl->net);
@@ -491,6 +564,8 @@ static void plan_one(struct nemesis *m, enum sim_fault kind, int64_t at_us, int6
         static const char *const shapes[] = { "divided", "leader alone", "one alone", "bridge", "ring", "flapping" };
         snprintf(shape, sizeof(shape), " (%s)", shapes[f->shape]);
     }
+    if (is_ambush(f))
+        snprintf(shape, sizeof(shape), " (in a synchronisation)");
     struct sim_planned_fault p = { f->number, kind, f->from_us, f->until_us, x_asprintf("%s%s", sim_fault_text(kind), shape), skipped };
     VEC_PUSH(&cl->w->result->schedule, p);
     if (!skipped)
@@ -550,5 +625,6 @@ void nemesis_done(struct cluster *cl)
         free(m->faults.items[i]);
     }
     VEC_FREE(&m->faults);
+    VEC_FREE(&m->ambushes);
     free(m);
 }

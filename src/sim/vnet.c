@@ -506,6 +506,17 @@ bool vnet_reset_some(struct vnet *n, struct sim_rng *r, uint32_t hosts)
     return true;
 }
 
+void vnet_reset_host(struct vnet *n, uint32_t host, uint32_t hosts)
+{
+    for (size_t i = 0; i < n->conns.len; i++) {
+        struct conn *c = n->conns.items[i];
+        if (c->host[0] >= hosts || c->host[1] >= hosts || (c->host[0] != host && c->host[1] != host))
+            continue;
+        reset_to(c, 0);
+        reset_to(c, 1);
+    }
+}
+
 bool vnet_silence_some(struct vnet *n, struct sim_rng *r, uint32_t hosts)
 {
     struct conn *c = some_conn(n, r, hosts);

@@ -130,6 +130,8 @@ static void test_seeds_of_the_past(void **state)
     } past[] = {
         { 16, 1u << SIM_FAULT_KILL, "acknowledged what only the page cache of a killed process held" },
         { 24, 1u << SIM_FAULT_DISK_ERROR, "the same after a sync that failed" },
+        { 25, 1u << SIM_FAULT_RESET, "a learner lost its leader between its log and currentEpoch, and could not vote" },
+        { 7, SIM_FAULTS_ALL, "the same" },
         { 219, SIM_FAULTS_ALL, "an older snapshot in place of a damaged one that a leader had sent" },
     };
 
