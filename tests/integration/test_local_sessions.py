@@ -11,6 +11,7 @@ import rawzk
 from conftest import skip_loudly
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import KazooException, NotReadOnlyCallError
+from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KeeperState
 from kazoo.retry import KazooRetry
 from quollens import Ensemble
@@ -385,7 +386,10 @@ def test_local_sessions_under_failover(build_dir, kinds):
         def visits(who):
             n = 0
             while not stop.is_set():
-                c = connect(e.servers[who % 3].address if n % 2 else e.hosts, timeout=4.0)
+                try:
+                    c = connect(e.servers[who % 3].address if n % 2 else e.hosts, timeout=4.0)
+                except KazooTimeoutError:
+                    continue
                 for _ in range(5):
                     path = f"/kept/{who}-{n}"
                     n += 1
@@ -394,7 +398,7 @@ def test_local_sessions_under_failover(build_dir, kinds):
                         acked.add(path)
                         if n % 3:
                             c.create(f"/eph-{who}-{n}", b"", ephemeral=True)
-                    except KazooException:
+                    except (KazooException, KazooTimeoutError):
                         pass  # it may or may not be there
                     if stop.is_set():
                         break
