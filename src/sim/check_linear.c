@@ -219,6 +219,48 @@ static int by_hint(const void *a, const void *b)
     return x->invoke < y->invoke ? -1 : x->invoke > y->invoke;
 }
 
+static bool changes(const struct event *e)
+{
+    return !hist_op_is_read(e->op) && e->op->outcome != HIST_ERROR && e->hint != INT64_MAX;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+/* What changes nothing belongs right behind the change that it saw last: its own zxid says which. Among themselves such events stay in the order of
+ * time, which their zxids need not have: two servers may show one state under two zxids (a new leader's begins an epoch). */
+static void settle_hints(struct key *k)
+{
+    struct VEC(int64_t) at = { 0 };
+
+    for (size_t i = 0; i < k->events.len; i++)
+        if (changes(&k->events.items[i]))
+            VEC_PUSH(&at, k->events.items[i].hint);
+    if (at.len > 0)
+        qsort(at.items, at.len, sizeof(int64_t), by_number);
+    for (size_t i = 0; i < k->events.len; i++) {
+        struct event *e = &k->events.items[i];
+        size_t lo = 0, hi = at.len;
+
+        if (e->hint == INT64_MAX || changes(e))
+            continue;
+        while (lo < hi) { /* the first change behind it */
+            size_t mid = (lo + hi) / 2;
+
+            if (at.items[mid] <= e->hint)
+                lo = mid + 1;
+            else
+                hi = mid;
+        }
+        e->hint = lo > 0 ? at.items[lo - 1] + 1 : 1;
+    }
+    VEC_FREE(&at);
+}
+
 /* Is the order of k->events a witness? *ret_at: where it fails. */
 static bool is_witness(const struct key *k, size_t *ret_at)
 {
@@ -451,6 +493,7 @@ static void check_key(struct context *c, struct key *k)
 
     if (k->events.len == 0 || k->fleeting)
         return;
+    settle_hints(k);
     qsort(k->events.items, k->events.len, sizeof(struct event), by_hint);
     if (is_witness(k, &breaks))
         return;
