@@ -4,7 +4,7 @@
  * that nothing proposed or committed meanwhile is left out or sent twice.
  * Unlike the reference, nothing is queued for a learner while a snapshot streams or the log is read: what was committed
  * meanwhile is sent afterwards from the window, or from the log on disk when that took long. So a slow learner costs
- * the leader no memory. NEWLEADER comes behind all of it (ZOOKEEPER-3104). */
+ * the leader no memory. NEWLEADER comes behind all that is committed (ZOOKEEPER-3104), ahead of all that is not. */
 #include "leader.h"
 
 #include "base/relapse.h"
@@ -56,28 +56,37 @@ static void send_newleader(struct zab_leader *l, struct peer *p)
     effects_send_scratch(&l->fx, p->conn);
 }
 
-/* The rest of the window from `first`, what is outstanding, and from here on everything. */
+static void send_outstanding(struct zab_leader *l, struct peer *p)
+{
+    for (size_t i = 0; i < l->outstanding.len; i++) {
+        struct zab_txn *t = txn_fifo_at(&l->outstanding, i);
+        effects_send(&l->fx, p->conn, zab_txn_packet(t));
+        effects_hold(&l->fx, t);
+        p->sent = p->live_sent = t->zxid;
+    }
+}
+
+/* The rest of the window from `first`, NEWLEADER, what is outstanding, and from here on everything.
+ * The reference puts what is outstanding in front of NEWLEADER. A follower of 3.8 hands that to its log and forgets it, and stumbles
+ * over the commit when that comes before UPTODATE (ZOOKEEPER-4394): under load it had to come twice, and had logged all of it
+ * twice. Behind NEWLEADER every learner takes it for the live traffic that it is. */
 static void position(struct zab_leader *l, struct peer *p, size_t first)
 {
-    bool early = p->state == PEER_SNAP && relapse(3104);
+    bool early = p->state == PEER_SNAP && relapse(3104), late = relapse(4394) && !early;
 
     if (early)
         send_newleader(l, p);
     for (size_t i = first; i < zab_window_len(l->window); i++)
         send_committed(l, p, zab_window_at(l->window, i));
-    if (!p->observer) {
-        for (size_t i = 0; i < l->outstanding.len; i++) {
-            struct zab_txn *t = txn_fifo_at(&l->outstanding, i);
-            effects_send(&l->fx, p->conn, zab_txn_packet(t));
-            effects_hold(&l->fx, t);
-            p->sent = p->live_sent = t->zxid;
-        }
-    } else {
+    if (!early && !late)
+        send_newleader(l, p);
+    if (p->observer)
         l->observers_live++;
-    }
+    else
+        send_outstanding(l, p);
     p->state = PEER_SYNCED;
     p->read_deadline_ms = l->now_ms + init_ms(&l->opt.start);
-    if (!early)
+    if (late)
         send_newleader(l, p);
 }
 

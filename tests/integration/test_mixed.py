@@ -2,13 +2,14 @@
 logged, observers of either kind, and the same trees everywhere afterwards."""
 import re
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import rawzk
 from kazoo.exceptions import BadVersionError
 from quollens import LEARNED, TAUGHT, Ensemble, Said, assert_digests_agree, ephemerals_and_sessions, last_way
 from quollproc import eventually
-from test_ensemble import assert_equal_trees, close, connect, need_apache
+from test_ensemble import Load, assert_equal_trees, close, connect, need_apache
 
 SYNC = 9
 
@@ -95,8 +96,9 @@ class Rounds:
         close(c)
 
 
-# The cheap way out of a comparison with the log on disk must not be its preallocation.
-PROPS = {"preAllocSize": 64}
+# What keeps a leader from reading its log on disk must not be the log's preallocation; and no session may end, by a transaction,
+# while servers start.
+PROPS = {"preAllocSize": 64, "maxSessionTimeout": 60000}
 
 
 @pytest.mark.parametrize("kinds", ["qqa", "aqa", "aaq", "qaq"])
@@ -255,5 +257,27 @@ def test_syncs_among_writes(build_dir, kinds):
             for p in pipelines:
                 p.finish()
         assert_same(e)
+    finally:
+        e.close()
+
+
+def test_joining_under_load(build_dir):
+    """A server of Apache's comes back under our leader while many writes are on their way: at the first attempt. (What is
+    proposed ahead of NEWLEADER and committed ahead of UPTODATE may make it break off and log all of it twice, ZOOKEEPER-4394.)"""
+    need_apache()
+    e = Ensemble(build_dir, "qqa", PROPS)
+    r = Rounds(e)
+    try:
+        r.begin(r.third, r.lead)
+        assert e.leader() is r.lead
+        load = Load(SimpleNamespace(hosts=r.lead.address), writers=6)
+        for _ in range(3):
+            said = Said(r.old)
+            r.old.start()
+            load.progress(200)
+            assert "Exception when following the leader" not in said.text(), said.tail()
+            assert len(LEARNED.findall(said.text())) == 1
+            r.old.kill9()
+        load.finish()
     finally:
         e.close()

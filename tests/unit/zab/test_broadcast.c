@@ -184,11 +184,11 @@ static void test_late_learners(void **state)
     s.hold_disk = true;
     write_one(&s);
     s.log[0] = 0;
-    join(&s, 13, 3, false, 0); /* a follower gets what is outstanding, in front of NEWLEADER */
-    EXPECT(&s, "13:LEADERINFO 13:SNAP 13:PROPOSAL 13:NEWLEADER");
+    join(&s, 13, 3, false, 0); /* a follower gets what is outstanding, behind NEWLEADER (ZOOKEEPER-4394) */
+    EXPECT(&s, "13:LEADERINFO 13:SNAP 13:NEWLEADER 13:PROPOSAL");
     join(&s, 19, 9, true, 0); /* an observer does not */
     EXPECT(&s, "19:LEADERINFO 19:SNAP 19:NEWLEADER");
-    /* A follower of 3.8.0 acknowledges the proposal first. It counts, and NEWLEADER still does. */
+    /* One that acknowledges the proposal first, as 3.8.0 may: it counts, and NEWLEADER still does. */
     hear_bare(&s, 13, QP_ACK, E1 + 2);
     EXPECT(&s, "");
     zab_leader_persisted(s.l, E1 + 2);
