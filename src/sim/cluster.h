@@ -72,6 +72,7 @@ struct node {
     int64_t off_since_us;
     char *broken_why;
     int64_t hold_until_us;  /* a fault keeps it off */
+    bool damaged;           /* why it does not start */
     bool rotten;            /* bytes of its disk have changed */
 
     /* the clock: local time runs from base_local_us on at a rate of its own */

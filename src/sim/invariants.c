@@ -557,7 +557,7 @@ bool inv_may_lose(const struct cluster *cl, const struct node *n)
         if (&cl->nodes[i] != n && cl->nodes[i].serving && !cl->nodes[i].paused &&
             shadow_durable(&cl->nodes[i].shadow, cl->w->now_us) >= inv_last_committed(cl))
             (void)sid_set_add(&set, cl->nodes[i].sid);
-    bool ok = set.len == cl->voters - 1; /* everybody else: whoever may have counted this server's word has what it stood for */
+    bool ok = set.len == cl->voters - (n->index < cl->voters ? 1 : 0); /* everybody else: whoever may have counted this server's word has what it stood for */
     sid_set_free(&set);
     return ok;
 }

@@ -180,7 +180,7 @@ static void on_boot(void *data, uint64_t arg)
         world_at(n->w, n->hold_until_us, TAG_BOOT, on_boot, n, 0);
         return;
     }
-    if (n->state == NODE_BROKEN && n->rotten) {
+    if (n->state == NODE_BROKEN && n->rotten && n->damaged) {
         if (inv_may_lose(n->cl, n)) {
             world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "the damaged disk is replaced by an empty one");
             vdisk_wipe(n->disk);

@@ -425,9 +425,10 @@ static struct core_config core_config_of(struct node *n)
     };
 }
 
-static void broken(struct node *n, const char *text)
+static void broken(struct node *n, int rc, const char *text)
 {
     n->state = NODE_BROKEN;
+    n->damaged = rc == RC_CORRUPT;
     n->off_since_us = n->w->now_us;
     free(n->broken_why);
     n->broken_why = x_strdup(text);
@@ -491,16 +492,20 @@ void node_boot(struct node *n)
     n->base_us = n->w->now_us;
     n->base_local_us = rng_range(&n->rng, 1, 1000000) * 1000; /* since its own boot */
     world_line(n->w, SIM_LINE_LIFE, n->sid, 0, "starts");
-    if (storage_recover(&n->storage, NULL, NULL, &r, &err) < 0) {
-        broken(n, err.text);
+    int rc = storage_recover(&n->storage, NULL, NULL, &r, &err);
+    if (rc < 0) {
+        broken(n, rc, err.text);
         return;
     }
     n->recovered_zxid = n->persisted = n->persisted_told = r.last_zxid;
-    if (txnlog_open(&n->storage, &n->log, &err) < 0 || peer_new(&host, r.tree, &n->peer, &err) < 0) {
+    rc = txnlog_open(&n->storage, &n->log, &err);
+    if (rc == 0)
+        rc = peer_new(&host, r.tree, &n->peer, &err);
+    if (rc < 0) {
         txnlog_close(n->log);
         n->log = NULL;
         tree_free(r.tree);
-        broken(n, err.text);
+        broken(n, rc, err.text);
         return;
     }
     n->state = NODE_RUNNING;

@@ -249,9 +249,10 @@ static int begin(struct vdisk *d)
     return 0;
 }
 
-static int write_fault(struct vdisk *d)
+/* grows: takes room that the file does not have yet. */
+static int write_fault(struct vdisk *d, bool grows)
 {
-    if (d->full) {
+    if (d->full && grows) {
         errno = ENOSPC;
         return RC_NOSPACE;
     }
@@ -291,7 +292,7 @@ static int disk_open(void *ctx, const char *path, int flags, struct vfs_file **r
     if (!e || flags & VFS_TRUNCATE)
         rc = begin(d);
     if (rc == 0 && !e)
-        rc = write_fault(d);
+        rc = write_fault(d, true);
     if (rc < 0)
         return rc;
     if (!e) {
@@ -332,7 +333,7 @@ static int disk_write_at(struct vfs_file *h, const void *p, size_t n, int64_t at
 
     if (rc < 0 || !h->inode)
         return RC_IO;
-    rc = write_fault(h->d);
+    rc = write_fault(h->d, at + (int64_t)n > (int64_t)h->inode->live.n);
     if (rc < 0)
         n = n / 2; /* a part gets there */
     if (n > 0)
@@ -388,7 +389,7 @@ static int disk_allocate(struct vfs_file *h, int64_t size)
 
     if (rc < 0 || !h->inode)
         return RC_IO;
-    rc = write_fault(h->d);
+    rc = write_fault(h->d, size > (int64_t)h->inode->live.n);
     if (rc == 0 && size > (int64_t)h->inode->live.n)
         changed(h->inode, (struct change){ .resize = true, .at = size }, h->d->now_us);
     return rc;

@@ -379,7 +379,11 @@ static bool read_election(struct qnet *q, struct vqconn *c)
         return true;
     }
     c->in.off += used;
-    if (notification_decode(payload, &n) == 0)
+    rc = notification_decode(payload, &n);
+    if (rc == 0)
+        world_line(q->opt.w, SIM_LINE_MESSAGE, c->sid, q->opt.my_sid, "%s, for server %lld at 0x%llx, round %lld", zab_state_str(n.state),
+                   (long long)n.leader, (unsigned long long)n.zxid, (long long)n.round);
+    if (rc == 0)
         q->opt.events.notification(q->opt.events.data, c->sid, &n);
     return true;
 }
