@@ -334,12 +334,31 @@ static void check_leader(struct node *n, int64_t epoch)
                       u(inv_last_committed(cl)));
 }
 
+/* What a snapshot from an earlier leader holds and nobody has delivered yet: this leader commits it by taking it over. Another log tells what it was. */
+static void deliver_base(struct node *n)
+{
+    int64_t base = n->shadow.base_zxid;
+
+    for (uint32_t i = 0; i < n->cl->count; i++) {
+        struct shadow *s = &n->cl->nodes[i].shadow;
+        if (!shadow_find(s, base))
+            continue;
+        n->delivered = MAX(n->delivered, inv_last_committed(n->cl));
+        for (size_t k = 0; k < s->log.len && s->log.items[k].zxid <= base; k++)
+            if (s->log.items[k].zxid > n->delivered)
+                deliver(n, s->log.items[k].zxid, s->log.items[k].hash);
+        return;
+    }
+}
+
 /* All of a server's history counts as delivered when it begins to serve. */
 static void deliver_history(struct node *n)
 {
     struct shadow *s = &n->shadow;
     int64_t last = tree_last_zxid(n->tree);
 
+    if (n->role == CORE_LEADER && s->base_zxid > inv_last_committed(n->cl) && zxid_counter(s->base_zxid) != 0)
+        deliver_base(n);
     if (s->base_zxid > n->delivered) {
         if (!commit_find(n->cl, s->base_zxid) && zxid_counter(s->base_zxid) != 0)
             world_finding(n->w, "zab.agreement", n->sid, "serves a snapshot of 0x%llx, which was never committed", u(s->base_zxid));
@@ -521,7 +540,7 @@ void inv_recovered(struct node *n)
 
     if (last < durable)
         world_finding(n->w, "disk.recovery", n->sid, "recovers 0x%llx, though 0x%llx was durable", u(last), u(durable));
-    if (last > shadow_last(s) && last > n->shadow_peak && !commit_find(n->cl, last) && zxid_counter(last) != 0)
+    if (last > shadow_last(s) && last > n->shadow_peak && !proposal_find(n->cl, last) && zxid_counter(last) != 0)
         world_finding(n->w, "disk.recovery", n->sid, "recovers 0x%llx, though only 0x%llx was ever logged", u(last), u(shadow_last(s)));
     while (s->log.len > 0 && s->log.items[s->log.len - 1].zxid > last)
         s->log.len--;

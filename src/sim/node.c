@@ -579,6 +579,7 @@ void node_init(struct node *n, struct cluster *cl, uint32_t index, bool observer
         .sync_limit = 5,
         .cnx_timeout_ms = 5000,
         .election_min_ms = 25,
+        .election_max_ms = 2000,
         .leader_connect_delay_ms = 100,
         .commit_log_count = cl->commit_log_count,
         .snapshot_size_factor = rng_chance(&n->rng, 500) ? (char *)"1" : NULL,
