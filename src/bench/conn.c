@@ -220,8 +220,7 @@ static void on_reply(struct bconn *c, struct rd *r)
     load_answered(l, c, p);
 }
 
-/* Takes whole frames from the input. False: the connection is gone. */
-static bool on_bytes(struct bconn *c)
+bool bconn_take(struct bconn *c)
 {
     int fd = c->fd;
     size_t at = 0;
@@ -263,7 +262,7 @@ static void on_readable(struct bconn *c)
     }
     c->l->now_us = c->heard_us = clock_mono_us();
     c->in_n += (size_t)got;
-    if (on_bytes(c))
+    if (bconn_take(c))
         load_feed(c->l, c);
 }
 

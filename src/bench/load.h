@@ -146,6 +146,7 @@ void bconn_init(struct bconn *c, struct load *l, uint32_t index);
 void bconn_free(struct bconn *c);
 void bconn_look_after(struct bconn *c);           /* its wake_us has come */
 void bconn_event(struct bconn *c, uint32_t events);
+bool bconn_take(struct bconn *c);                  /* whole frames of what came; false: the connection is gone */
 void bconn_flush(struct bconn *c);
 void bconn_lost(struct bconn *c, const char *why); /* why: static */
 void bconn_end(struct bconn *c);                   /* closes the socket, counts nothing */
