@@ -163,7 +163,7 @@ static void parent_created(struct tree *t, struct znode *parent, struct jstr pat
     struct znode_ext *e = node_ext(t, parent, path);
     if (cversion == -1)
         cversion = (int32_t)((uint32_t)e->cversion + 1);
-    if (cversion <= e->cversion && !relapse(3249))
+    if (cversion <= e->cversion)
         return;
     node_digest_out(t, parent, path);
     e->cversion = cversion;
@@ -226,7 +226,7 @@ int32_t apply_delete(struct tree *t, struct jstr path, int64_t zxid)
     /* Also when the child is gone already: the snapshot that lacks it may have been taken of the parent before. */
     if (relapse(3145) && !node_find(t, path, hash))
         return ZK_NONODE;
-    if (zxid > node_pzxid(parent) || relapse(3249)) {
+    if (zxid > node_pzxid(parent)) {
         struct znode_ext *e = node_ext(t, parent, parent_path);
         node_digest_out(t, parent, parent_path);
         e->pzxid = zxid;

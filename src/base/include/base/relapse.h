@@ -28,7 +28,6 @@
     X(3104, "NEWLEADER is sent ahead of what was committed while the snapshot streamed")                                   \
     X(3127, "a fuzzy snapshot is named after a transaction whose effects it lacks")                                        \
     X(3145, "replay of a deletion whose child a fuzzy snapshot lacks leaves the parent's pzxid as it was")                  \
-    X(3249, "replay over a fuzzy snapshot takes a parent's cversion and pzxid back")                                       \
     X(3642, "a snapshot in memory alone counts as history, and the next synchronisation builds on it")                     \
     X(3701, "the log could not be truncated, and the server goes on")                                                      \
     X(3911, "NEWLEADER is acknowledged while the proposals of a DIFF are in memory alone")                                 \
