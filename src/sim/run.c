@@ -229,7 +229,8 @@ static void keep_last_lines(struct sim_result *r, size_t keep)
         else
             r->lines.items[--kept] = l;
     }
-    memmove(r->lines.items, r->lines.items + kept, (r->lines.len - kept) * sizeof(*r->lines.items));
+    if (kept > 0)
+        memmove(r->lines.items, r->lines.items + kept, (r->lines.len - kept) * sizeof(*r->lines.items));
     r->lines.len -= kept;
 }
 

@@ -207,7 +207,8 @@ static void settle(struct inode *f, int64_t now_us)
         free(f->pending.items[n++].p);
     }
     f->pending.len -= n;
-    memmove(f->pending.items, f->pending.items + n, f->pending.len * sizeof(*f->pending.items));
+    if (n > 0)
+        memmove(f->pending.items, f->pending.items + n, f->pending.len * sizeof(*f->pending.items));
 }
 
 static void settle_names(struct vdisk *d, int64_t now_us)
