@@ -126,5 +126,13 @@ int storage_replace(const struct storage_config *cfg, struct tree *t, struct sto
 {
     int64_t zxid, bytes;
     int rc = snapshot_write(cfg, t, NULL, &zxid, &bytes, err);
-    return rc < 0 ? rc : cut_history(cfg, zxid, zxid, err);
+    if (rc == 0)
+        rc = cut_history(cfg, zxid, zxid, err);
+    if (rc == 0) {
+        /* What the log holds up to zxid may be another history, of transactions that were withdrawn: a leader must not read it to a learner. */
+        char *log_dir = storage_dir(cfg, true);
+        rc = remove_behind(cfg->vfs, log_dir, true, -1, err);
+        free(log_dir);
+    }
+    return rc;
 }

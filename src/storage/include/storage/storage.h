@@ -74,8 +74,8 @@ void txnlog_reader_close(struct txnlog_reader *r);
  * changed, ask for SNAP. A crash leaves the old history, the new one, or one that ends in between. */
 int storage_truncate(const struct storage_config *cfg, int64_t zxid, struct storage_recovered *ret, struct storage_error *err);
 /* The tree, which came from a leader by SNAP, and its last zxid are this server's history from now on: writes the snapshot,
- * then removes all behind that zxid. What is older stays, until purged. A crash leaves the old history, one that ends earlier,
- * or the new one. The epoch may have to be announced first. */
+ * then removes all behind that zxid, and the whole log, since what it holds before may have been withdrawn. Older snapshots
+ * stay, until purged. A crash leaves the old history, one that ends earlier, or the new one. The epoch may have to be announced first. */
 int storage_replace(const struct storage_config *cfg, struct tree *t, struct storage_error *err);
 
 /* Calls fn for the last `count` transactions up to last_zxid, oldest first; fewer where a transaction is missing in between
