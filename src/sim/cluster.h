@@ -109,6 +109,7 @@ struct node {
     struct shadow shadow, old; /* old: before the peer changed the history on disk, which was done at moved_us */
     int64_t moved_us;
     int64_t delivered;      /* the last transaction that it applied as committed */
+    int64_t acked_epoch, acked_us; /* NEWLEADER */
     int64_t accepted_epoch, current_epoch, announced_epoch; /* files, as issued */
     int64_t recovered_zxid;
     int64_t shadow_peak;    /* the last zxid that was ever logged here, or came by a snapshot */
@@ -209,6 +210,7 @@ void inv_become(struct node *n, enum core_role role, int64_t epoch);
 void inv_sending(struct node *n, bool to_leader, struct buf packets);
 void inv_epoch_file(struct node *n, const char *path, struct buf content);
 void inv_crashed(struct node *n, bool power, int64_t at_us);
+void inv_boots(struct node *n);
 void inv_recovered(struct node *n);
 void inv_wiped(struct node *n);
 void inv_turn(struct node *n);

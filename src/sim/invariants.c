@@ -403,6 +403,8 @@ static void check_ack(struct node *n, int64_t zxid)
     if (!n->serving && zxid_counter(last) != 0 && last != shadow_last(&n->shadow))
         world_finding(n->w, "zab.newleader-applied", n->sid, "acknowledges NEWLEADER of epoch %lld with 0x%llx in memory and 0x%llx in its log",
                       (long long)zxid_epoch(zxid), u(last), u(shadow_last(&n->shadow)));
+    n->acked_epoch = zxid_epoch(zxid);
+    n->acked_us = at;
     if (n->current_epoch != zxid_epoch(zxid))
         world_finding(n->w, "disk.newleader-durable", n->sid, "acknowledges NEWLEADER of epoch %lld, when currentEpoch is %lld",
                       (long long)zxid_epoch(zxid), (long long)n->current_epoch);
@@ -508,18 +510,6 @@ void inv_epoch_file(struct node *n, const char *path, struct buf content)
     world_line(n->w, SIM_LINE_DISK, n->sid, 0, "%s is %lld", strrchr(path, '/') + 1, (long long)value);
 }
 
-/* What it wrote ahead of its end never happened, and what was not durable may be gone: recovery will tell. */
-void inv_crashed(struct node *n, bool power, int64_t at_us)
-{
-    if (n->moved_us > at_us)
-        shadow_copy(&n->shadow, &n->old);
-    n->moved_us = 0;
-    for (size_t i = 0; i < n->shadow.log.len; i++)
-        if (n->shadow.log.items[i].durable_us > at_us)
-            n->shadow.log.items[i].durable_us = SIM_NEVER;
-    (void)power;
-}
-
 static int64_t number_in(struct node *n, const char *name)
 {
     char *path = x_asprintf("%s/version-2/%s", n->dir, name), text[24] = "";
@@ -529,6 +519,30 @@ static int64_t number_in(struct node *n, const char *name)
         memcpy(text, content.p, MIN(content.n, sizeof(text) - 1));
     free(path);
     return strtoll(text, NULL, 10);
+}
+
+/* Epoch files as they are when a process starts: what was issued and not durable may be gone. What others were told may not. */
+void inv_boots(struct node *n)
+{
+    n->accepted_epoch = number_in(n, "acceptedEpoch");
+    n->current_epoch = number_in(n, "currentEpoch");
+    if (!n->rotten && n->current_epoch < n->acked_epoch)
+        world_finding(n->w, "disk.epoch-order", n->sid, "starts with currentEpoch %lld, after it acknowledged NEWLEADER of %lld",
+                      (long long)n->current_epoch, (long long)n->acked_epoch);
+}
+
+/* What it wrote ahead of its end never happened, and what was not durable may be gone: recovery will tell. */
+void inv_crashed(struct node *n, bool power, int64_t at_us)
+{
+    if (n->moved_us > at_us)
+        shadow_copy(&n->shadow, &n->old);
+    n->moved_us = 0;
+    if (n->acked_us > at_us)
+        n->acked_epoch = 0; /* never left */
+    for (size_t i = 0; i < n->shadow.log.len; i++)
+        if (n->shadow.log.items[i].durable_us > at_us)
+            n->shadow.log.items[i].durable_us = SIM_NEVER;
+    (void)power;
 }
 
 void inv_recovered(struct node *n)
@@ -565,7 +579,7 @@ void inv_wiped(struct node *n)
 {
     n->shadow.log.len = 0;
     n->shadow.base_zxid = n->shadow.base_us = 0;
-    n->delivered = n->accepted_epoch = n->current_epoch = 0;
+    n->delivered = n->accepted_epoch = n->current_epoch = n->acked_epoch = 0;
 }
 
 bool inv_may_lose(const struct cluster *cl, const struct node *n)

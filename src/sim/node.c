@@ -492,6 +492,7 @@ void node_boot(struct node *n)
     n->base_us = n->w->now_us;
     n->base_local_us = rng_range(&n->rng, 1, 1000000) * 1000; /* since its own boot */
     world_line(n->w, SIM_LINE_LIFE, n->sid, 0, "starts");
+    inv_boots(n);
     int rc = storage_recover(&n->storage, NULL, NULL, &r, &err);
     if (rc < 0) {
         broken(n, rc, err.text);
