@@ -108,6 +108,7 @@ struct node {
     /* from outside */
     struct shadow shadow, old; /* old: before the peer changed the history on disk, which was done at moved_us */
     int64_t moved_us;
+    bool moving;            /* it is changing its history on disk: a crash leaves something in between */
     int64_t delivered;      /* the last transaction that it applied as committed */
     int64_t acked_epoch, acked_us; /* NEWLEADER */
     int64_t accepted_epoch, current_epoch, announced_epoch; /* files, as issued */

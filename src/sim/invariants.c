@@ -550,9 +550,11 @@ void inv_recovered(struct node *n)
     struct shadow *s = &n->shadow;
 
     n->led_epoch = 0;
+    bool moving = n->moving;
+    n->moving = false;
     int64_t durable = shadow_durable(s, n->w->now_us), last = n->recovered_zxid;
 
-    if (last < durable)
+    if (last < durable && !moving)
         world_finding(n->w, "disk.recovery", n->sid, "recovers 0x%llx, though 0x%llx was durable", u(last), u(durable));
     if (last > shadow_last(s) && last > n->shadow_peak && !proposal_find(n->cl, last) && zxid_counter(last) != 0)
         world_finding(n->w, "disk.recovery", n->sid, "recovers 0x%llx, though only 0x%llx was ever logged", u(last), u(shadow_last(s)));

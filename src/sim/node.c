@@ -175,6 +175,7 @@ static void host_log_close(void *data)
     struct storage_error err = { "" };
 
     log_drain(n);
+    n->moving = n->moving || !n->dying;
     snap_wait(n); /* it purges logs, too */
     if (n->dying || txnlog_roll(n->log, &err) == 0)
         return;
@@ -187,6 +188,7 @@ static void host_log_moved(void *data, int64_t zxid)
 
     if (n->dying)
         return;
+    n->moving = false;
     n->persisted = zxid;
     inv_log_moved(n, zxid, node_time(n));
 }
