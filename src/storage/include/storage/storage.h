@@ -90,6 +90,9 @@ struct storage_log_span {
     int64_t log_bytes, snapshot_bytes;
 };
 int storage_log_span(const struct storage_config *cfg, int64_t zxid, struct storage_log_span *ret, struct storage_error *err);
+/* Is the log from zxid on, which is in it, one history without gap to its end? Reads it. A server that once got a snapshot from a leader may
+ * have logged nothing of what that held. RC_CORRUPT, RC_IO. */
+int storage_log_joined(const struct storage_config *cfg, int64_t zxid, bool *ret, struct storage_error *err);
 
 /* ---- snapshots ---- */
 /* lock/unlock: the tree's read lock, held at most `batch` nodes at a time (about a millisecond). Written to a .tmp name, synced,
