@@ -227,6 +227,7 @@ void nemesis_stop(struct cluster *cl); /* heals everything, starts everybody */
 void nemesis_done(struct cluster *cl);
 /* A process ended by itself, or could not start. */
 void nemesis_process_ended(struct node *n);
+bool nemesis_disk_fails(const struct node *n); /* by the schedule, now */
 /* A learner has told the leader what it has: its history is brought in line next. */
 void nemesis_synchronises(struct node *n);
 

@@ -194,8 +194,10 @@ static void on_boot(void *data, uint64_t arg)
     node_boot(n);
 }
 
-static bool disk_fault_active(const struct cluster *cl, const struct node *n)
+bool nemesis_disk_fails(const struct node *n)
 {
+    const struct cluster *cl = n->cl;
+
     for (size_t i = 0; i < cl->nemesis->faults.len; i++) {
         const struct fault *f = cl->nemesis->faults.items[i];
         if (f->active && (f->kind == SIM_FAULT_FULL_DISK || f->kind == SIM_FAULT_DISK_ERROR) && f->nodes >> n->index & 1)
@@ -208,7 +210,7 @@ void nemesis_process_ended(struct node *n)
 {
     struct cluster *cl = n->cl;
 
-    if (n->state == NODE_BROKEN && !n->rotten && !disk_fault_active(cl, n))
+    if (n->state == NODE_BROKEN && !n->rotten && !nemesis_disk_fails(n))
         world_finding(cl->w, "server.start", n->sid, "the server does not start, though nobody damaged its disk: %s", n->broken_why);
     world_at(cl->w, cl->w->now_us + rng_range(&cl->nemesis->rng, 100, 3000) * MS_US, TAG_BOOT, on_boot, n, 0);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "zab/zab.h"
 
 enum { APPLY_BATCH = 256, TURN_FROM_US = 3, TURN_TO_US = 60 };
 
@@ -154,7 +155,8 @@ static void host_fatal(void *data, int exit_code, const char *text)
     struct node *n = data;
 
     /* A history that contradicts the leader's, or a transaction that cannot be applied, is nothing that a fault may lead to. */
-    if (exit_code != 0 && !n->dying)
+    bool failing = exit_code == ZAB_EXIT_TRUNCATE && nemesis_disk_fails(n); /* as it should */
+    if (exit_code != 0 && !failing && !n->dying)
         world_finding(n->w, "server.fatal", n->sid, "the server ended with exit code %d: %s", exit_code, text);
     node_die_at(n, node_time(n), false, text);
 }
