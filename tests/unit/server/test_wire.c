@@ -358,6 +358,31 @@ static void test_second_server(void **state)
     server_config_free(&cfg);
 }
 
+/* The caller's configuration stays the caller's, to the last string, whether the server started or not. */
+static void test_config_is_copied(void **state)
+{
+    struct server_config cfg;
+    struct server *other = NULL;
+    struct storage_error err = { "" };
+    char *own_dir = x_asprintf("%s/copied", dir);
+
+    server_config_init(&cfg);
+    cfg.client_addr = x_strdup("127.0.0.1");
+    assert_int_equal(server_config_set(&cfg, "dataDir", dir, &err), 0);
+    assert_int_equal(server_config_set(&cfg, "clientPort", "0", &err), 0);
+    assert_int_equal(server_config_set(&cfg, "ssl.quorum.keyStore.location", "/nowhere/key.p12", &err), 0);
+    assert_int_equal(server_config_set(&cfg, "ssl.quorum.keyStore.password", "between-servers", &err), 0);
+    assert_int_equal(server_start(&cfg, &other, &err), RC_BUSY); /* the directory is taken */
+    assert_string_equal(cfg.quorum_tls.key.password, "between-servers");
+    assert_string_equal(cfg.quorum_tls.key.path, "/nowhere/key.p12");
+    assert_int_equal(server_config_set(&cfg, "dataDir", own_dir, &err), 0);
+    assert_int_equal(server_start(&cfg, &other, &err), 0);
+    server_stop(other);
+    assert_string_equal(cfg.quorum_tls.key.password, "between-servers");
+    server_config_free(&cfg);
+    free(own_dir);
+}
+
 /* ---- a disk that fails ---- */
 
 static _Atomic bool disk_broken;
@@ -433,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_cut), cmocka_unit_test(test_byte_by_byte), cmocka_unit_test(test_half_closed),
         cmocka_unit_test(test_refusals),  cmocka_unit_test(test_words),        cmocka_unit_test(test_second_server),
+        cmocka_unit_test(test_config_is_copied),
         cmocka_unit_test(test_failed_sync),
     };
 
