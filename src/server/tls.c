@@ -376,8 +376,11 @@ static int new_ssl(const struct tls_options *opt, SSL_CTX **ret, struct storage_
     }
     SSL_CTX_set_mode(ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_options(ssl, SSL_OP_NO_RENEGOTIATION | SSL_OP_IGNORE_UNEXPECTED_EOF);
+    /* Nothing is resumed: OpenSSL refuses a ticket of its own where client certificates are asked for and no session context is set, and a resumed
+     * session would outlive the certificate that it was made with. The number of tickets is TLS 1.3's, the option that of 1.2, which Java resumes by. */
     SSL_CTX_set_session_cache_mode(ssl, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(ssl, 0);
+    SSL_CTX_set_options(ssl, SSL_OP_NO_TICKET);
     /* For the side that accepts; the one that connects always looks at the certificate. */
     SSL_CTX_set_verify(ssl, auth == TLS_CLIENT_NONE   ? SSL_VERIFY_NONE
                             : auth == TLS_CLIENT_WANT ? SSL_VERIFY_PEER

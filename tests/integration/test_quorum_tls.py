@@ -114,6 +114,23 @@ def test_ensemble(build_dir, pki, keys, p12):
                     assert t.version() == "TLSv1.3"
 
 
+@pytest.mark.parametrize("version", (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3), ids=("tls1.2", "tls1.3"))
+def test_nothing_is_resumed(build_dir, pki, keys, version):
+    """Java's TLS 1.2 comes back with whatever ticket it was given, which must not cost it the connection."""
+    with Ensemble(build_dir, "qqq", tls_props(pki, keys)) as ens:
+        port = ports(ens, ens.leader())[1]
+        context = ssl.create_default_context(cafile=str(pki.ca))
+        context.load_cert_chain(str(keys[0]))
+        context.minimum_version = context.maximum_version = version
+        session = None
+        for _ in range(2):
+            with socket.create_connection(("127.0.0.1", port)) as s:
+                with context.wrap_socket(s, server_hostname="127.0.0.1", session=session) as t:
+                    assert not t.session_reused
+                    session = t.session
+                    assert not session.has_ticket
+
+
 @pytest.mark.parametrize("kinds", ("qqa", "aaq"))
 def test_with_apache(build_dir, pki, keys, kinds):
     if missing := apache.available():
