@@ -5,6 +5,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/str.h"
 #include "properties.h"
@@ -97,13 +99,33 @@ static char *dir_of(const char *path)
     return slash == path ? x_strdup("/") : slash ? x_strndup(path, (size_t)(slash - path)) : x_strdup(".");
 }
 
-static int write_whole(const struct vfs *vfs, const char *path, struct buf text, struct storage_error *err)
+/* The owner's alone until it has the owner and the mode of `like`, before a byte is in it: a static file may hold passwords, and is then not everybody's
+ * to read. Where the owner cannot be given, others than ours lose what they could; nobody gains. */
+static void become_like(const char *path, const char *like)
+{
+    struct stat st, own;
+
+    if (stat(like, &st) != 0 || stat(path, &own) != 0)
+        return;
+    bool same = own.st_uid == st.st_uid && own.st_gid == st.st_gid;
+    if (same || chown(path, st.st_uid, st.st_gid) == 0)
+        (void)chmod(path, st.st_mode & 0777); /* else it stays private */
+}
+
+/* like: the file whose owner and mode it gets; NULL: everybody may read it. */
+static int write_whole(const struct vfs *vfs, const char *path, const char *like, struct buf text, struct storage_error *err)
 {
     struct vfs_file *f;
-    int rc = vfs->open(vfs->ctx, path, VFS_WRITE | VFS_CREATE | VFS_TRUNCATE, &f);
 
+    if (like)
+        (void)vfs->remove(vfs->ctx, path); /* one that a crash left may be open to all */
+    errno = 0;
+    int rc = vfs->open(vfs->ctx, path, VFS_WRITE | VFS_CREATE | VFS_TRUNCATE | (like ? VFS_PRIVATE : 0), &f);
     if (rc < 0)
         return fail(err, rc, "create", path);
+    if (like)
+        become_like(path, like);
+    errno = 0;
     rc = vfs->write_at(f, text.p, text.n, 0);
     if (rc == 0)
         rc = vfs->sync(f);
@@ -111,12 +133,11 @@ static int write_whole(const struct vfs *vfs, const char *path, struct buf text,
     return rc < 0 ? fail(err, rc, "write", path) : 0;
 }
 
-static int replace(const struct vfs *vfs, const char *path, struct buf text, struct storage_error *err)
+static int replace(const struct vfs *vfs, const char *path, const char *like, struct buf text, struct storage_error *err)
 {
     char *tmp = x_asprintf("%s.tmp", path), *dir = dir_of(path);
 
-    errno = 0;
-    int rc = write_whole(vfs, tmp, text, err);
+    int rc = write_whole(vfs, tmp, like, text, err);
     if (rc == 0 && (rc = vfs->rename(vfs->ctx, tmp, path)) < 0)
         rc = fail(err, rc, "rename to", path);
     if (rc == 0 && (rc = vfs->sync_dir(vfs->ctx, dir)) < 0)
@@ -162,7 +183,7 @@ int dynconf_write_next(const struct vfs *vfs, const char *cfg_path, const struct
     char *path = next_path(cfg_path);
 
     dynconf_text(&w, c, true);
-    int rc = replace(vfs, path, buf_of(w.p, w.n), err);
+    int rc = replace(vfs, path, NULL, buf_of(w.p, w.n), err);
     wr_free(&w);
     free(path);
     return rc;
@@ -197,7 +218,7 @@ static int edit_static(const struct vfs *vfs, const char *cfg_path, const char *
     if (rc == 0 && (rc = dynconf_edit(&after, buf_of(before.p, before.n), drop_client_port, dynamic_file)) < 0)
         rc = fail(err, rc, "edit", cfg_path);
     if (rc == 0)
-        rc = replace(vfs, cfg_path, buf_of(after.p, after.n), err);
+        rc = replace(vfs, cfg_path, cfg_path, buf_of(after.p, after.n), err);
     wr_free(&before);
     wr_free(&after);
     return rc;
@@ -210,7 +231,7 @@ int dynconf_commit(const struct vfs *vfs, const char *cfg_path, const struct quo
     struct wr w = wr_init(0);
 
     dynconf_text(&w, c, false);
-    int rc = replace(vfs, path, buf_of(w.p, w.n), err);
+    int rc = replace(vfs, path, NULL, buf_of(w.p, w.n), err);
     if (rc == 0)
         rc = edit_static(vfs, cfg_path, path, me && me->client_port != 0, err);
     wr_free(&w);
@@ -222,7 +243,7 @@ int dynconf_commit(const struct vfs *vfs, const char *cfg_path, const struct quo
 int dynconf_backup(const struct vfs *vfs, const char *cfg_path, const char *text, struct storage_error *err)
 {
     char *path = x_asprintf("%s.bak", cfg_path);
-    int rc = replace(vfs, path, buf_str(text), err);
+    int rc = replace(vfs, path, cfg_path, buf_str(text), err);
 
     free(path);
     return rc;

@@ -3,7 +3,7 @@
  * <cfg>.dynamic.<hex version>  a committed configuration, version in the name; dynamicConfigFile in <cfg> names the current one. Older ones stay
  * <cfg>.dynamic.next           a proposed one, with a version line; gone when nothing is proposed
  * <cfg>.bak                    <cfg> as it was before the first of these replaced its server lines
- * Every file is replaced as a whole and durable on return. <cfg> keeps its comments and the order of its lines, where the reference writes it anew.
+ * Every file is replaced as a whole and durable on return; <cfg> and <cfg>.bak have the owner and the mode of <cfg>, which may hold passwords. <cfg> keeps its comments and the order of its lines, where the reference writes it anew.
  * Source: QuorumPeerConfig.writeDynamicConfig, editStaticConfig, backupOldConfig; QuorumPeer.setQuorumVerifier (3.9.5). */
 #ifndef SERVER_DYNCONF_H
 #define SERVER_DYNCONF_H

@@ -40,7 +40,7 @@ static int posix_open_file(void *ctx, const char *path, int flags, struct vfs_fi
         oflags |= O_TRUNC;
     int fd;
     do
-        fd = open(path, oflags, 0644);
+        fd = open(path, oflags, flags & VFS_PRIVATE ? 0600 : 0644);
     while (fd < 0 && errno == EINTR);
     if (fd < 0)
         return rc_of_errno();

@@ -157,9 +157,48 @@ static void test_files(void **state)
     quorum_config_unref(c);
 }
 
+/* A static file may hold the passwords of key stores. */
+static void test_modes(void **state)
+{
+    static const mode_t modes[] = { 0600, 0640, 0644 };
+    static const char *const names[] = { "zoo.cfg", "zoo.cfg.bak" };
+    char dir[] = "/tmp/quoll-dynconf-XXXXXX";
+    struct storage_error err = { "" };
+    const char *before = "ssl.quorum.keyStore.password=secret\ndataDir=/d\n";
+    struct quorum_config *c = config(MEMBERS "version=100000002");
+
+    assert_non_null(mkdtemp(dir));
+    char *cfg = x_asprintf("%s/zoo.cfg", dir), *tmp = x_asprintf("%s.tmp", cfg);
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        for (int k = 0; k < 2; k++) { /* one that a crash left open to all must not be taken over */
+            FILE *f = fopen(k ? tmp : cfg, "w");
+            assert_true(f && fputs(before, f) >= 0);
+            fclose(f);
+            assert_int_equal(chmod(k ? tmp : cfg, k ? 0666 : modes[i]), 0);
+        }
+        assert_int_equal(dynconf_backup(vfs_posix(), cfg, before, &err), 0);
+        assert_int_equal(dynconf_commit(vfs_posix(), cfg, c, 2, &err), 0);
+        for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+            char *path = x_asprintf("%s/%s", dir, names[k]);
+            struct stat st;
+            assert_int_equal(stat(path, &st), 0);
+            print_message("%s: %o\n", names[k], (unsigned)st.st_mode & 0777);
+            assert_int_equal(st.st_mode & 0777, modes[i]);
+            free(path);
+        }
+    }
+    char *clean = x_asprintf("rm -r %s", dir);
+    assert_int_equal(system(clean), 0);
+    free(clean);
+    free(tmp);
+    free(cfg);
+    quorum_config_unref(c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(test_text), cmocka_unit_test(test_edit), cmocka_unit_test(test_files) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(test_text), cmocka_unit_test(test_edit), cmocka_unit_test(test_files),
+                                        cmocka_unit_test(test_modes) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,7 +32,10 @@ struct vfs {
     /* Calls fn for every entry but . and .. */
     int (*list)(void *ctx, const char *path, void (*fn)(void *data, const char *name), void *data);
 };
-enum { VFS_READ = 1, VFS_WRITE = 2, VFS_CREATE = 4, VFS_TRUNCATE = 8 };
+enum {
+    VFS_READ = 1, VFS_WRITE = 2, VFS_CREATE = 4, VFS_TRUNCATE = 8,
+    VFS_PRIVATE = 16, /* created for its owner alone; others than the real disk have no owners */
+};
 
 const struct vfs *vfs_posix(void);
 
