@@ -60,6 +60,7 @@ void conn_close(struct net *n, struct conn *c, const char *reason)
 {
     if (c->state == CONN_DEAD)
         return;
+    net_tell_touch(n, c); /* the session counts from the last request, whatever became of the connection */
     if (c->state == CONN_CONNECT || c->session_id != 0)
         net_message(n, MSG_DISCONNECT, c)->session_id = c->session_id;
     if (reason)

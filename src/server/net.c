@@ -428,6 +428,13 @@ static void net_after_turn(struct net *n)
     n->turn_reads = 0;
 }
 
+void net_tell_touch(struct net *n, struct conn *c)
+{
+    if (c->touched && c->session_id != 0 && c->state != CONN_DEAD)
+        net_message(n, MSG_TOUCH, c)->session_id = c->session_id;
+    c->touched = false;
+}
+
 /* Tells the core thread which sessions were heard of. Late by a little, never early: a session's clock starts when this arrives. Batched, since
  * otherwise every read would wake the core thread. */
 static void net_touch(struct net *n)
@@ -440,10 +447,8 @@ static void net_touch(struct net *n)
     for (size_t i = 0; i < n->touched.len; i++) {
         struct conn *c = n->touched.items[i];
 
-        c->touched = false;
         atomic_store_explicit(&c->stats.last_active_ms, now, RELAXED);
-        if (c->session_id != 0 && c->state == CONN_OPEN)
-            net_message(n, MSG_TOUCH, c)->session_id = c->session_id;
+        net_tell_touch(n, c);
     }
     n->touched.len = 0;
 }

@@ -322,6 +322,7 @@ void conn_close_after_flush(struct net *n, struct conn *c);
 void conn_append_text(struct net *n, struct conn *c, struct buf text); /* a four-letter word's answer; then close */
 struct conn *net_find(struct net *n, uint64_t id);
 struct core_msg *net_message(struct net *n, enum core_msg_type type, const struct conn *c); /* in this turn's batch */
+void net_tell_touch(struct net *n, struct conn *c); /* what was heard of it since the last time */
 void conn_free(struct net *n, struct conn *c);
 void net_want_flush(struct net *n, struct conn *c);
 void net_want_ready(struct net *n, struct conn *c);

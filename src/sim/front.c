@@ -219,8 +219,16 @@ void front_bytes(struct front *f, uint64_t id, const void *p, size_t n, int64_t 
     want_turn(f, c);
 }
 
+static void tell_touch(struct front *f, struct conn *c)
+{
+    if (c->in_touched && c->session_id != 0)
+        (void)mail_add(f, MESSAGE_TOUCH, c);
+    c->in_touched = false;
+}
+
 static void conn_forget(struct front *f, struct conn *c)
 {
+    tell_touch(f, c);
     if (c->state != CONN_NEW)
         (void)mail_add(f, MESSAGE_DISCONNECT, c);
     f->outstanding -= c->outstanding;
@@ -351,11 +359,8 @@ static void touch(struct front *f, int64_t now_us)
     for (size_t i = 0; i < f->touched.len; i++) {
         struct conn *c = conn_find(f, f->touched.items[i]);
 
-        if (!c)
-            continue;
-        c->in_touched = false;
-        if (c->session_id != 0 && c->state == CONN_OPEN)
-            (void)mail_add(f, MESSAGE_TOUCH, c);
+        if (c)
+            tell_touch(f, c);
     }
     f->touched.len = 0;
 }

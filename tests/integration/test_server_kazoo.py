@@ -322,6 +322,30 @@ def test_reads_keep_a_session_alive(server):
     reader.close()
 
 
+def test_the_last_request_of_a_connection_counts(build_dir):
+    """A session lives its timeout from its client's last request, whatever else the server was busy with and however soon the connection went."""
+    with DriverServer(build_dir, tickTime=1000, minSessionTimeout=2000, **{"quoll.netThreads": 1}) as own:
+        busy, short = rawzk.RawClient(own.port, timeout_ms=20000), rawzk.RawClient(own.port, timeout_ms=2000)
+        assert short.call(rawzk.create(1, "/short", flags=1))[2] == 0
+
+        def lives():
+            return busy.call(rawzk.with_watch(1, rawzk.EXISTS, "/short"))[2] == 0
+
+        start = time.monotonic()
+        while time.monotonic() - start < 1.7:
+            assert lives()
+        short.send(rawzk.request(2, rawzk.PING))
+        heard = time.monotonic()
+        assert lives()
+        short.reply()
+        short.close()
+        while lives():
+            assert time.monotonic() - heard < WAIT_S
+            time.sleep(0.005)
+        assert time.monotonic() - heard >= 2
+        busy.close()
+
+
 def test_expired_session_is_told(connect, server):
     lost = connect(timeout=1)
     states = Events()
