@@ -103,6 +103,17 @@ static int ended(struct log_file *l, enum log_end end, const char *why)
     return 0;
 }
 
+/* Does a whole record stand at pos, which ends where the file's content ends? Then it was written to its end, and a length that says otherwise is damaged:
+ * no crash takes back what may have been acknowledged. */
+static bool whole_but_for_its_length(struct log_file *l, uint64_t sum)
+{
+    int64_t len = log_file_used(l) - 1 - (l->pos + 12);
+    if (len < TXN_HEADER_LEN || len > l->max_record)
+        return false;
+    const uint8_t *p = peek(l, l->pos + 12, (size_t)len + 1);
+    return p && p[len] == TXN_TERMINATOR && adler32_fast(1, p, (size_t)len) == sum;
+}
+
 static int read_header(struct log_file *l)
 {
     static const uint8_t magic[4] = { 'Z', 'K', 'L', 'G' };
@@ -135,6 +146,8 @@ static int read_prefix(struct log_file *l, uint64_t *ret_sum, uint32_t *ret_len)
     if (*ret_len == 0) {
         if (log_file_used(l) == l->pos)
             return ended(l, LOG_END_CLEAN, NULL);
+        if (whole_but_for_its_length(l, *ret_sum))
+            return ended(l, LOG_END_CORRUPT, "the record's length is wrong");
         l->hole = has_hole(l, l->pos, l->pos + 12);
         return ended(l, LOG_END_TORN, "zeros stand where a record was to be");
     }
@@ -158,6 +171,8 @@ int log_file_next(struct log_file *l, struct txn_header *ret_header, struct buf 
     const uint8_t *p = peek(l, l->pos + 12, (size_t)len + 1);
     if (l->io_rc < 0)
         return storage_fail_io(err, l->io_rc, "read", l->path);
+    if (!p && whole_but_for_its_length(l, sum))
+        return ended(l, LOG_END_CORRUPT, "the record's length is wrong");
     if (!p)
         return ended(l, LOG_END_TORN, "the record is cut off");
     uint8_t terminator = p[len];
@@ -170,6 +185,8 @@ int log_file_next(struct log_file *l, struct txn_header *ret_header, struct buf 
         l->last_zxid = ret_header->zxid;
         return 1;
     }
+    if (whole_but_for_its_length(l, sum))
+        return ended(l, LOG_END_CORRUPT, "the record's length is wrong");
     l->hole = has_hole(l, l->pos, l->pos + (int64_t)len + RECORD_OVERHEAD);
     if (terminator == 0 || l->hole)
         return ended(l, LOG_END_TORN, "the record is incomplete");

@@ -514,6 +514,36 @@ static void test_traps(void **state)
     }
 }
 
+/* One bit of the last record's length turns: the record is there, and was acknowledged. It must not be taken for half a write. */
+static void test_damaged_length_of_the_last(void **state)
+{
+    for (int64_t last = 5; last < 12; last++)
+        for (int bit = 0; bit < 32; bit++) {
+            struct faultfs *fs = faultfs_new(1);
+            struct storage_config cfg = config(fs);
+            struct storage_recovered r = { 0 };
+            struct storage_error err;
+            write_snapshot(&cfg, 0);
+            write_log(&cfg, 1, last);
+            struct wr txn = history_txn(last);
+            struct buf file = faultfs_get(fs, "/data/version-2/log.1");
+            size_t used = file.n;
+            while (file.p[used - 1] == 0)
+                used--;
+            size_t at = used - 1 - txn.n - 4; /* the terminator, the record, its length */
+            uint8_t *copy = x_malloc(file.n + 3000);
+            memset(copy, 0, file.n + 3000);
+            memcpy(copy, file.p, file.n);
+            copy[at + 3 - (size_t)bit / 8] ^= (uint8_t)(1u << bit % 8);
+            faultfs_put(fs, "/data/version-2/log.1", copy, file.n + 3000);
+            assert_int_equal(storage_recover(&cfg, NULL, NULL, &r, &err), RC_CORRUPT);
+            assert_non_null(strstr(err.text, "log.1: damaged"));
+            free(copy);
+            wr_free(&txn);
+            faultfs_free(fs);
+        }
+}
+
 static void test_separate_dirs(void **state)
 {
     struct faultfs *fs = faultfs_new(1);
@@ -786,6 +816,7 @@ int main(void)
         cmocka_unit_test(test_failed_snapshot),
         cmocka_unit_test(test_write_back),
         cmocka_unit_test(test_traps),
+        cmocka_unit_test(test_damaged_length_of_the_last),
         cmocka_unit_test(test_separate_dirs),
         cmocka_unit_test(test_orphans),
         cmocka_unit_test(test_dir_size),
