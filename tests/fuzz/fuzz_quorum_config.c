@@ -38,7 +38,7 @@ static void change(const char *text, const struct quorum_options *opt, int which
         check_config(next, opt);
         quorum_config_unref(next);
     } else {
-        ASSERT(rc == RC_INVAL || rc == RC_TOOBIG);
+        ASSERT(rc == RC_INVAL || rc == RC_TOOBIG || rc == RC_MALFORMED);
         ASSERT(err.text[0] != '\0');
     }
     quorum_config_unref(c);
