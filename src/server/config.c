@@ -135,7 +135,12 @@ static const struct key keys[] = {
     { "ssl.quorum.crl", K_REFUSED_TRUE, 0, 0, 0 },
     { "ssl.quorum.ocsp", K_REFUSED_TRUE, 0, 0, 0 },
     { "ssl.quorum.context.supplier.class", K_REFUSED, 0, 0, 0 },
-    { "quorum.auth.enableSasl", K_REFUSED_TRUE, 0, 0, 0 },
+    { "quorum.auth.enableSasl", K_FLAG, F(quorum_sasl.enabled), 0, 0 },
+    { "quorum.auth.learnerRequireSasl", K_FLAG, F(quorum_sasl.learner_require), 0, 0 },
+    { "quorum.auth.serverRequireSasl", K_FLAG, F(quorum_sasl.server_require), 0, 0 },
+    { "quorum.auth.learner.saslLoginContext", K_STR, F(quorum_sasl.learner_section), 0, 0 },
+    { "quorum.auth.server.saslLoginContext", K_STR, F(quorum_sasl.server_section), 0, 0 },
+    { "java.security.auth.login.config", K_STR, F(quorum_sasl.jaas_file), 0, 0 },
     { "observerMasterPort", K_REFUSED, 0, 0, 0 },
     { "oraclePath", K_REFUSED, 0, 0, 0 },
     { "secureClientPort", K_REFUSED, 0, 0, 0 },
@@ -360,6 +365,10 @@ static int config_check(const struct server_config *cfg, const char *path, struc
         why = "dynamicConfigFile: server, group and weight lines belong into that file, all of them";
     else if (cfg->peer_type && !str_ieq(cfg->peer_type, "participant") && !str_ieq(cfg->peer_type, "observer"))
         why = "peerType: neither participant nor observer";
+    else if (cfg->quorum_sasl.learner_require && !cfg->quorum_sasl.enabled)
+        why = "quorum.auth.learnerRequireSasl: needs quorum.auth.enableSasl";
+    else if (cfg->quorum_sasl.server_require && !cfg->quorum_sasl.learner_require)
+        why = "quorum.auth.serverRequireSasl: needs quorum.auth.learnerRequireSasl"; /* else the members would refuse each other */
     else if (min > max)
         why = "minSessionTimeout: larger than maxSessionTimeout";
     else if (cfg->snapshot_compression && *cfg->snapshot_compression && strcmp(cfg->snapshot_compression, "gz") != 0 &&
@@ -556,6 +565,7 @@ void server_config_free(struct server_config *cfg)
     quorum_config_unref(cfg->members);
     quorum_config_unref(cfg->members_next);
     cfg->members = cfg->members_next = NULL;
+    qsasl_options_done(&cfg->quorum_sasl);
     tls_options_done(&cfg->quorum_tls);
     cfg->quorum_tls = (struct tls_options){ 0 };
 }

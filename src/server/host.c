@@ -290,6 +290,9 @@ static struct qnet_options net_options(const struct server *s)
         .cnx_timeout_ms = (int32_t)cfg->cnx_timeout_ms,
         .hello_timeout_ms = cfg->quorum_cnxn_timeout_ms > 0 ? cfg->quorum_cnxn_timeout_ms : cfg->tick_ms * cfg->sync_limit,
         .follow_delay_ms = (int32_t)cfg->leader_connect_delay_ms,
+        .sasl = s->quorum_sasl,
+        .sasl_learner = cfg->quorum_sasl.learner_require,
+        .sasl_required = cfg->quorum_sasl.server_require,
         .tls = s->quorum_tls,
         .tls_outgoing = cfg->ssl_quorum,
         .tls_unification = cfg->port_unification,
@@ -327,6 +330,8 @@ int host_peer_new(struct server *s, struct storage_error *err)
     int rc = 0;
     if (s->cfg->ssl_quorum || s->cfg->port_unification)
         rc = tls_context_new(&s->cfg->quorum_tls, &s->quorum_tls, err);
+    if (rc == 0 && s->cfg->quorum_sasl.enabled)
+        rc = qsasl_new(&s->cfg->quorum_sasl, &s->quorum_sasl, err);
     if (rc == 0)
         rc = peer_new(&host, s->tree, &s->peer, err);
 
@@ -345,4 +350,5 @@ void host_peer_free(struct server *s)
     qnet_free(s->qnet);
     peer_free(s->peer);
     tls_context_free(s->quorum_tls);
+    qsasl_free(s->quorum_sasl);
 }

@@ -245,7 +245,9 @@ static bool one_conn_timer(struct qnet *q)
         struct qconn *c = CONTAINER_OF(it, struct qconn, link);
         if (c->deadline_ms > q->now_ms)
             continue;
-        if (c->role == QCONN_HELLO)
+        if (c->auth && auth_skip(c))
+            return true;
+        if (c->role == QCONN_HELLO && !c->auth)
             qnet_gripe(q, "%s said nothing on the election port in time: connection closed", c->from);
         c->deadline_ms = QNET_NEVER;
         qconn_fail(c, "timed out");

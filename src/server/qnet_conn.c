@@ -183,7 +183,10 @@ static size_t in_max(const struct qnet *q, enum qconn_role role)
 {
     switch (role) {
     case QCONN_HELLO:
-        return IN_FIRST;
+    case QCONN_GREETING:
+    case QCONN_NEWCOMER:
+    case QCONN_LOGIN:
+        return 2 * IN_FIRST; /* of initial messages and tokens */
     case QCONN_ELECTION:
         return 4 + ELECTION_FRAME_MAX;
     default:
@@ -270,6 +273,8 @@ void qconn_free(struct qconn *c)
     out_free(&c->out);
     out_free(&c->behind);
     tls_free(c->tls);
+    qauth_free(c->auth);
+    wr_free(&c->hello);
     free(c->in);
     free(c);
 }
@@ -297,11 +302,11 @@ void qconn_close(struct qconn *c, int stream_rc)
     if (c->tls)
         tls_say_goodbye(c->tls);
     close(c->fd);
-    if (c->role == QCONN_HELLO)
+    if (c->role == QCONN_HELLO || c->role == QCONN_NEWCOMER)
         q->hellos--;
     else if (c->role == QCONN_PEER)
         (void)u64map_del(&q->peers, c->number);
-    else if (c->role == QCONN_ELECTION)
+    else if (c->role == QCONN_ELECTION || c->role == QCONN_GREETING)
         election_closed(c);
     if (q->follow.conn == c)
         q->follow.conn = NULL;
@@ -333,12 +338,14 @@ void qconn_fail(struct qconn *c, const char *why)
     if (c->source.dead)
         return;
     ASSERT(q->running);
+    if (c->auth)
+        auth_abort(c, why);
     qconn_close(c, RC_CLOSED);
     if (role == QCONN_ELECTION)
         log_debug("quorum", "election connection with server %lld ended: %s", (long long)c->sid, why);
     else if (role == QCONN_PEER && q->ev.peer_closed)
         q->ev.peer_closed(q->ev.data, c->number, why);
-    else if (role == QCONN_LEADER) {
+    else if (role == QCONN_LEADER || role == QCONN_LOGIN) {
         follow_end(q);
         if (q->ev.leader_closed)
             q->ev.leader_closed(q->ev.data, why);
@@ -556,7 +563,7 @@ static int qconn_fill(struct qconn *c)
     return 0;
 }
 
-static void input(struct qconn *c)
+static void input_by_role(struct qconn *c)
 {
     switch (c->role) {
     case QCONN_HELLO:
@@ -569,9 +576,25 @@ static void input(struct qconn *c)
     case QCONN_LEADER:
         follow_input(c);
         break;
+    case QCONN_GREETING: /* only while they authenticate */
+    case QCONN_NEWCOMER:
+    case QCONN_LOGIN:
     case QCONN_LINGER:
         break;
     }
+}
+
+static void input(struct qconn *c)
+{
+    bool authenticating;
+
+    do {
+        authenticating = c->auth;
+        if (authenticating)
+            auth_input(c);
+        else
+            input_by_role(c);
+    } while (!c->source.dead && authenticating != (c->auth != NULL));
     if (c->role == QCONN_LINGER)
         qconn_consumed(c, c->in_len - c->in_off);
     if (c->eof && !c->paused)

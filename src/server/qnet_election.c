@@ -52,7 +52,7 @@ static void server_free(void *server)
 /* Forgets a server that no configuration knows and nothing connects us with. */
 static void drop_if_unused(struct qnet *q, struct qserver *s)
 {
-    if (s->conn || s->dial || is_member(q, s->sid))
+    if (s->conn || s->dial || s->greeting || is_member(q, s->sid))
         return;
     (void)u64map_del(&q->servers, (uint64_t)s->sid);
     server_free(s);
@@ -92,16 +92,21 @@ void election_closed(struct qconn *c)
 {
     struct qserver *s = find(c->q, c->sid);
 
-    if (!s || s->conn != c)
+    if (!s || (s->conn != c && s->greeting != c))
         return;
-    s->conn = NULL;
+    if (s->conn == c) {
+        s->conn = NULL;
+    } else {
+        s->greeting = NULL;
+        s->called_ms = qnet_now(c->q); /* before we try again */
+    }
     drop_if_unused(c->q, s);
 }
 
 /* Its connection from now on; an older one goes. */
 static void adopt(struct qnet *q, struct qserver *s, struct qconn *c)
 {
-    struct qconn *old = s->conn;
+    struct qconn *old = s->conn, *greeting = s->greeting;
     unsigned silent_ms = (unsigned)MAX(q->opt.cnx_timeout_ms, q->opt.hello_timeout_ms);
 
     s->conn = c;
@@ -110,6 +115,9 @@ static void adopt(struct qnet *q, struct qserver *s, struct qconn *c)
     qconn_set_role(c, QCONN_ELECTION);
     if (old)
         qconn_close(old, 0);
+    s->greeting = NULL;
+    if (greeting && greeting != c)
+        qconn_close(greeting, 0);
     qdial_cancel(s->dial);
     s->dial = NULL;
     /* There is no keep-alive on these connections: what is sent must be taken within this time, or the host is gone. Best effort. */
@@ -139,7 +147,7 @@ static void connect_to(struct qnet *q, struct qserver *s, const struct hello *fi
     struct name_list names = { 0 };
     size_t n = q->committed ? conn_targets(view_of(q), s->sid, m) : 0;
 
-    if (s->dial)
+    if (s->dial || s->greeting)
         return;
     for (size_t i = 0; first && i < first->addrs_len; i++)
         add_name(&names, first->addrs[i].host, first->addrs[i].port);
@@ -154,7 +162,7 @@ static void connect_to(struct qnet *q, struct qserver *s, const struct hello *fi
 
 static void connect_if_needed(struct qnet *q, struct qserver *s)
 {
-    if (!s->conn && !s->dial && qnet_now(q) - s->called_ms >= CALL_BACK_MS)
+    if (!s->conn && !s->dial && !s->greeting && qnet_now(q) - s->called_ms >= CALL_BACK_MS)
         connect_to(q, s, NULL);
 }
 
@@ -185,6 +193,19 @@ static bool greet_by_tls(struct qnet *q, struct qserver *s, const struct qdial *
     return !c->broken;
 }
 
+/* Sends the hello and authenticates, in both cases: who is only asked to call back wants to know who asks. */
+static void greet_and_authenticate(struct qnet *q, struct qserver *s, const struct qdial *d, int fd, const struct wr *hello)
+{
+    struct qconn *c = qconn_new(q, QCONN_GREETING, fd);
+
+    c->sid = s->sid;
+    c->deadline_ms = qnet_now(q) + q->opt.hello_timeout_ms;
+    s->greeting = c;
+    qconn_dialed(c, d);
+    qconn_send_bytes(c, hello->p, hello->n);
+    auth_begin(c, false);
+}
+
 void election_dialed(struct qdial *d, int fd)
 {
     struct qnet *q = d->q;
@@ -202,6 +223,11 @@ void election_dialed(struct qdial *d, int fd)
     }
     if (q->self)
         encode_hello(q, &w);
+    if (q->opt.sasl && q->opt.sasl_learner && w.n > 0) {
+        greet_and_authenticate(q, s, d, fd, &w);
+        wr_free(&w);
+        return;
+    }
     if (q->opt.tls && q->opt.tls_outgoing && w.n > 0) {
         bool greeted_it = greet_by_tls(q, s, d, fd, &w, keep);
 
@@ -216,7 +242,6 @@ void election_dialed(struct qdial *d, int fd)
         sent = send(fd, w.p, w.n, MSG_NOSIGNAL);
     bool whole = sent >= 0 && (size_t)sent == w.n;
     wr_free(&w);
-    /* SASL: comes here, before the decision is carried out, in both directions. */
     if (whole && keep) {
         adopt(q, s, qconn_new(q, QCONN_ELECTION, fd));
         return;
@@ -254,6 +279,17 @@ static size_t strangers(const struct qnet *q)
     return n;
 }
 
+/* It may have to be told yet that it is authenticated. */
+static void close_greeted(struct qconn *c)
+{
+    if (c->out.bytes == 0) {
+        qconn_close(c, 0);
+        return;
+    }
+    c->q->hellos--;
+    qconn_linger(c, c->q->opt.cnx_timeout_ms);
+}
+
 static void greeted(struct qconn *c, const struct hello *h)
 {
     struct qnet *q = c->q;
@@ -279,11 +315,33 @@ static void greeted(struct qconn *c, const struct hello *h)
     }
     ASSERT(action == CONN_CALL_BACK);
     connect_to(q, s, h); /* first, so that closing does not forget the server */
-    qconn_close(c, 0);
-    if (s->dial && s->conn)
+    close_greeted(c);
+    if ((s->dial || s->greeting) && s->conn)
         qconn_close(s->conn, 0);
     else
         drop_if_unused(q, s);
+}
+
+/* Told who they are, and authenticated, one of us two. */
+void election_authenticated(struct qconn *c)
+{
+    struct qnet *q = c->q;
+    struct hello h;
+    size_t used;
+
+    if (c->role == QCONN_HELLO) {
+        ASSERT(hello_decode(c->hello.p, c->hello.n, &h, &used) == 0);
+        greeted(c, &h);
+        return;
+    }
+    struct qserver *s = find(q, c->sid);
+    ASSERT(s && s->greeting == c);
+    if (conn_decide(true, q->opt.my_sid, c->sid) == CONN_KEEP) {
+        adopt(q, s, c);
+        return;
+    }
+    s->called_ms = qnet_now(q); /* it calls us back */
+    qconn_close(c, 0);
 }
 
 static void read_hello(struct qconn *c)
@@ -299,7 +357,12 @@ static void read_hello(struct qconn *c)
         qconn_close(c, 0);
         return;
     }
-    /* SASL: comes here, before anything is believed. */
+    if (c->q->opt.sasl) {
+        wr_bytes(&c->hello, c->in + c->in_off, used);
+        qconn_consumed(c, used);
+        auth_begin(c, true);
+        return;
+    }
     qconn_consumed(c, used); /* h borrows from the buffer, which stays as it is */
     greeted(c, &h);
 }
@@ -331,7 +394,7 @@ static void read_frame(struct qconn *c)
 
 void election_input(struct qconn *c)
 {
-    while (!c->source.dead && c->in_len > c->in_off && c->in_len - c->in_off >= c->in_want) {
+    while (!c->source.dead && !c->auth && c->in_len > c->in_off && c->in_len - c->in_off >= c->in_want) {
         size_t before = c->in_off + c->in_len; /* changes when anything is consumed */
 
         if (c->role == QCONN_HELLO)
@@ -401,16 +464,18 @@ static void each_server(struct qnet *q, void (*fn)(struct qnet *q, struct qserve
 
 static void restart_one(struct qnet *q, struct qserver *s)
 {
-    struct qconn *c = s->conn;
+    struct qconn *c = s->conn, *greeting = s->greeting;
 
     wr_reset(&s->last);
     s->queued = false;
     s->called_ms = -CALL_BACK_MS;
-    s->conn = NULL;
+    s->conn = s->greeting = NULL;
     qdial_cancel(s->dial);
     s->dial = NULL;
     if (c)
         qconn_close(c, 0);
+    if (greeting)
+        qconn_close(greeting, 0);
     drop_if_unused(q, s);
 }
 

@@ -5,6 +5,7 @@
  * qnet_dial.c      one attempt to connect: resolve, try address after address
  * qnet_port.c      a listening port: bind, retry, accept
  * qnet_election.c  who is connected with whom for elections, initial messages, notifications
+ * qnet_auth.c      SASL, before a connection counts
  * qnet_leader.c    learners of ours;  qnet_learner.c  our connection to a leader
  *
  * Lifetime   Whatever is in the epoll set begins with struct qsource. It is never freed while a turn runs: it is marked dead and goes to q->graves, so that
@@ -13,6 +14,7 @@
 #ifndef SERVER_QNET_INTERNAL_H
 #define SERVER_QNET_INTERNAL_H
 
+#include "server/qauth.h"
 #include "server/qnet.h"
 #include "server/tls.h"
 #include "resolver.h"
@@ -52,6 +54,9 @@ enum qconn_role {
     QCONN_ELECTION, /* with another server, for notifications both ways */
     QCONN_PEER,     /* a learner of ours */
     QCONN_LEADER,   /* our leader */
+    QCONN_GREETING, /* dialed: we have said who we are to an election port, and authenticate */
+    QCONN_NEWCOMER, /* accepted on the quorum port, has not authenticated */
+    QCONN_LOGIN,    /* our leader to be: we authenticate */
     QCONN_LINGER,   /* sends what is queued, then waits for the other end to close */
 };
 
@@ -82,8 +87,10 @@ struct qconn {
     const char *broken; /* found in a place that may not call back; handled in the turn */
 
     int64_t deadline_ms;
+    struct qauth *auth;    /* not NULL: what comes is authentication */
+    struct wr hello;       /* HELLO: what it said before that */
     uint64_t number; /* PEER */
-    int64_t sid;     /* ELECTION */
+    int64_t sid;     /* ELECTION, GREETING */
     qnet_take_fn take; /* LEADER: raw bytes, NULL: packets */
     void *take_data;
     uint64_t sent, received;
@@ -110,6 +117,12 @@ void qconn_mark_ready(struct qconn *c);
 /* Writes what the socket takes, up to a share. in_turn: streams may be asked, failures be told. */
 void qconn_flush(struct qconn *c, bool in_turn);
 void qconn_free(struct qconn *c);
+
+/* Authentication, until election_authenticated, leader_authenticated or follow_authenticated; else c is closed, with a log line. */
+void auth_begin(struct qconn *c, bool server);
+void auth_input(struct qconn *c);
+bool auth_skip(struct qconn *c); /* it is silent: whether that is as good as not authenticating. Then it goes on */
+void auth_abort(struct qconn *c, const char *why); /* why it ended, for the log */
 
 /* ---- attempts to connect ---- */
 
@@ -173,6 +186,7 @@ struct qserver {
     int64_t sid;
     struct qconn *conn;
     struct qdial *dial;
+    struct qconn *greeting; /* after the dial: authenticating */
     struct wr last;    /* the last message for it, framed */
     bool queued;       /* which waits to be sent */
     int64_t called_ms; /* when we asked it to call us back */
@@ -207,7 +221,7 @@ struct qnet {
 
     struct u64map servers; /* sid -> struct qserver */
     int64_t anonymous;     /* conn_local_sid */
-    size_t hellos;
+    size_t hellos; /* HELLO and NEWCOMER */
 
     struct u64map peers; /* number -> struct qconn */
     uint64_t last_number;
@@ -238,14 +252,17 @@ void election_dialed(struct qdial *d, int fd);
 void election_input(struct qconn *c); /* QCONN_HELLO, QCONN_ELECTION */
 void election_writable(struct qconn *c);
 void election_closed(struct qconn *c); /* detaches it */
+void election_authenticated(struct qconn *c); /* QCONN_HELLO, QCONN_GREETING */
 
 void leader_accepted(struct qnet *q, int fd, const struct sockaddr_storage *from);
 void leader_input(struct qconn *c);
+void leader_authenticated(struct qconn *c);
 void leader_close_all(struct qnet *q, bool linger);
 
 void follow_dialed(struct qdial *d, int fd);
 void follow_timer(struct qnet *q);
 void follow_input(struct qconn *c);
+void follow_authenticated(struct qconn *c);
 void follow_end(struct qnet *q); /* forgets the connection, tells nobody */
 
 /* Moves past n bytes. */

@@ -7,23 +7,51 @@
 #define CLOSE_MS 5000 /* what waits for a learner that we close must be gone by then */
 #define STOP_MS 1000
 
+static void opened(struct qconn *c, const struct sockaddr_storage *from)
+{
+    struct qnet *q = c->q;
+
+    c->number = ++q->last_number;
+    (void)u64map_set(&q->peers, c->number, c);
+    if (q->ev.peer_open)
+        q->ev.peer_open(q->ev.data, c->number, (const struct sockaddr *)from);
+}
+
 void leader_accepted(struct qnet *q, int fd, const struct sockaddr_storage *from)
 {
     char text[ADDR_TEXT_MAX];
 
-    if (q->peers.len >= QNET_PEERS_MAX) {
+    if (q->peers.len >= QNET_PEERS_MAX || (q->opt.sasl && q->hellos >= QNET_HELLOS_MAX)) {
         addr_format((const struct sockaddr *)from, text);
         qnet_gripe(q, "%s: too many connections on the quorum port", text);
         close(fd);
         return;
     }
-    /* SASL: comes here, before the learner's first packet is read. */
-    struct qconn *c = qconn_new(q, QCONN_PEER, fd);
+    struct qconn *c = qconn_new(q, q->opt.sasl ? QCONN_NEWCOMER : QCONN_PEER, fd);
     qconn_accepted(c);
-    c->number = ++q->last_number;
-    (void)u64map_set(&q->peers, c->number, c);
-    if (q->ev.peer_open)
-        q->ev.peer_open(q->ev.data, c->number, (const struct sockaddr *)from);
+    if (!q->opt.sasl) {
+        opened(c, from);
+        return;
+    }
+    q->hellos++;
+    c->deadline_ms = q->now_ms + q->opt.hello_timeout_ms;
+    auth_begin(c, true);
+}
+
+void leader_authenticated(struct qconn *c)
+{
+    struct qnet *q = c->q;
+    struct sockaddr_storage from = { 0 };
+    socklen_t len = sizeof(from);
+
+    if (getpeername(c->fd, (struct sockaddr *)&from, &len) != 0 || q->peers.len >= QNET_PEERS_MAX) {
+        qconn_close(c, 0);
+        return;
+    }
+    q->hellos--;
+    c->deadline_ms = QNET_NEVER;
+    qconn_set_role(c, QCONN_PEER);
+    opened(c, &from);
 }
 
 static void give_packet(struct qconn *c, const struct qpacket *p)
@@ -52,10 +80,10 @@ void leader_close_all(struct qnet *q, bool linger)
             qconn_linger(c, STOP_MS);
     }
     VEC_FREE(&all);
-    /* Those that were being closed already. */
+    /* Those that were being closed already, or had not authenticated. */
     LIST_EACH_SAFE(it, &q->conns) {
         struct qconn *c = CONTAINER_OF(it, struct qconn, link);
-        if (c->role == QCONN_LINGER && c->streaming)
+        if (c->role == QCONN_NEWCOMER || (c->role == QCONN_LINGER && c->streaming))
             qconn_close(c, RC_CANCELLED);
     }
 }

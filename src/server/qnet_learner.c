@@ -21,7 +21,7 @@ void qnet_unfollow(struct qnet *q)
     struct qconn *c = q->follow.conn;
 
     follow_end(q);
-    if (c && c->broken)
+    if (c && (c->broken || c->auth))
         qconn_close(c, 0);
     else if (c)
         qconn_linger(c, LINGER_MS);
@@ -77,10 +77,14 @@ void follow_dialed(struct qdial *d, int fd)
     ASSERT(f->dial == d);
     f->dial = NULL;
     if (fd >= 0) {
-        /* SASL: comes here, before FOLLOWERINFO. */
-        f->conn = qconn_new(q, QCONN_LEADER, fd);
+        bool authenticate = q->opt.sasl && q->opt.sasl_learner;
+
+        f->conn = qconn_new(q, authenticate ? QCONN_LOGIN : QCONN_LEADER, fd);
         qconn_dialed(f->conn, d);
-        if (q->ev.leader_open)
+        if (authenticate) {
+            f->conn->deadline_ms = q->now_ms + q->opt.hello_timeout_ms;
+            auth_begin(f->conn, false);
+        } else if (q->ev.leader_open)
             q->ev.leader_open(q->ev.data);
         return;
     }
@@ -94,6 +98,16 @@ void follow_dialed(struct qdial *d, int fd)
         give_up(q);
     else
         f->retry_ms = MIN(q->now_ms + delay, f->limit_ms);
+}
+
+void follow_authenticated(struct qconn *c)
+{
+    struct qnet *q = c->q;
+
+    c->deadline_ms = QNET_NEVER;
+    qconn_set_role(c, QCONN_LEADER);
+    if (q->ev.leader_open)
+        q->ev.leader_open(q->ev.data);
 }
 
 void qnet_leader_send(struct qnet *q, struct buf bytes)

@@ -56,6 +56,7 @@ static void config_copy(struct server_config *to, const struct server_config *fr
     to->path = dup_or_null(from->path);
     to->snapshot_size_factor = dup_or_null(from->snapshot_size_factor);
     tls_options_copy(&to->quorum_tls, &from->quorum_tls);
+    qsasl_options_copy(&to->quorum_sasl, &from->quorum_sasl);
     to->members = from->members ? quorum_config_ref(from->members) : NULL;
     to->members_next = from->members_next ? quorum_config_ref(from->members_next) : NULL;
     to->member_lines = x_calloc(from->member_line_count + 1, sizeof(*to->member_lines));

@@ -260,6 +260,7 @@ struct server {
     struct core *core;
     struct peer *peer;             /* of an ensemble; NULL: standalone */
     struct qnet *qnet;             /* its sockets */
+    struct qsasl *quorum_sasl;      /* NULL: off */
     struct tls_context *quorum_tls; /* theirs; NULL: plain */
     struct round *round;           /* the core thread's */
     enum core_role net_role;       /* what net threads route requests by: STANDALONE, or LEARNER for all of an ensemble's roles */

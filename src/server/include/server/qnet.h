@@ -13,7 +13,7 @@
  *            that have not said who they are, QNET_STRANGERS_MAX servers that no configuration knows (they may be joining), QNET_PEERS_MAX learners.
  * Errors     What a peer does wrong closes its connection, with a log line (rate-limited), and touches nothing else.
  * TLS        qconn_recv and qconn_send in qnet_conn.c are the only functions that touch the bytes of a socket, and know TLS (tls.h).
- * Not here   SASL between peers. The comments "SASL" in qnet_election.c, qnet_leader.c and qnet_learner.c stand where authentication comes in.
+ * SASL       qnet_auth.c, by qauth.h: after the initial message, or first of all on the quorum port. Nothing is told of a connection before it is through.
  * Source     QuorumCnxManager, Learner.connectToLeader, Leader.LearnerCnxAcceptor (3.9.5). */
 #ifndef SERVER_QNET_H
 #define SERVER_QNET_H
@@ -31,6 +31,7 @@
 
 struct qnet;
 struct tls_context;
+struct qsasl;
 
 /* Resolves one name; called on a resolver thread, several at once. Fills at most cap addresses (ports are set by the caller), returns how many:
  * 0 when there is no such name or no answer. */
@@ -50,6 +51,9 @@ struct qnet_options {
     struct tls_context *tls;    /* NULL: no TLS. Must outlive the qnet */
     bool tls_outgoing;          /* sslQuorum: connect by TLS */
     bool tls_unification;       /* portUnification: accept TLS and plain connections. Neither of the two: tls has no effect */
+    struct qsasl *sasl;         /* NULL: no SASL. Must outlive the qnet */
+    bool sasl_learner;          /* learnerRequireSasl: authenticate where we connect */
+    bool sasl_required;         /* serverRequireSasl: who connects must */
     qnet_resolve_fn resolve;    /* NULL: getaddrinfo */
     void *resolve_data;         /* must outlive the process' last resolution, which qnet_free does not wait for */
 };

@@ -8,6 +8,7 @@
 #define SERVER_SERVER_H
 
 #include "server/core.h"
+#include "server/qauth.h"
 #include "server/tls.h"
 #include "storage/storage.h"
 
@@ -65,6 +66,7 @@ struct server_config {
     bool no_confirm_sync;       /* quoll.confirmSync=false: answer syncs as the reference does, without asking a quorum */
     bool ssl_quorum, port_unification; /* between servers: TLS outgoing and accepted; TLS and plain accepted */
     struct tls_options quorum_tls;
+    struct qsasl_options quorum_sasl; /* between servers */
     int32_t init_limit, sync_limit; /* ticks; 0: not set */
     int32_t connect_limit;      /* connectToLearnerMasterLimit, ticks; 0: init_limit */
     int32_t election_alg;
