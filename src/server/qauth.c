@@ -1,11 +1,13 @@
 /* qauth.c - DIGEST-MD5 between servers by libsasl2, and the packets around it. */
 #include "server/qauth.h"
 
+#include <ctype.h>
 #include <sasl/prop.h>
 #include <sasl/sasl.h>
 #include <sasl/saslplug.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/str.h"
 #include "jaas.h"
@@ -15,6 +17,7 @@
 #define SERVER_NAME "zk-quorum-sasl-md5"
 #define MECHANISM "DIGEST-MD5"
 #define ROUNDS_MAX 5
+#define DIRECTIVES_MAX 32
 #define CB_ACCOUNTS 0x8F01ul /* of ours: how a look-up finds the accounts of its connection */
 
 enum status { IN_PROGRESS = 0, SUCCESS = 1, ERROR = -1 };
@@ -310,6 +313,47 @@ static enum qauth_result refuse(struct qauth *a, const char *why, struct wr *out
     return failed(a, why);
 }
 
+/* name=value or name="value", between commas. Each may be there once, but for the realms that a server offers (RFC 2831, 2.1); the library forgets to free the
+ * first of two, which anybody could send us. Malformed tokens count as well: the library need not see them. */
+static bool has_repeats(bool server, const char *token, size_t n)
+{
+    struct buf names[DIRECTIVES_MAX];
+    size_t count = 0;
+    const char *p = token, *end = token + n;
+
+    for (;;) {
+        while (p < end && strchr(" \t\r\n,", *p)) /* and NUL */
+            p++;
+        const char *name = p;
+        while (p < end && isalpha((unsigned char)(*p == '-' ? 'a' : *p)))
+            p++;
+        struct buf b = buf_of(name, (size_t)(p - name));
+        if (p == end && b.n == 0)
+            return false;
+        while (p < end && strchr(" \t\r\n", *p))
+            p++;
+        if (b.n == 0 || p == end || *p++ != '=' || count == DIRECTIVES_MAX)
+            return true;
+        bool offer = !server && b.n == 5 && strncasecmp(name, "realm", 5) == 0;
+        for (size_t i = 0; i < count && !offer; i++)
+            if (names[i].n == b.n && strncasecmp((const char *)names[i].p, name, b.n) == 0)
+                return true;
+        names[count++] = b;
+        while (p < end && strchr(" \t\r\n", *p))
+            p++;
+        if (p < end && *p == '"') {
+            for (p++; p < end && *p != '"'; p++)
+                p += *p == '\\' && p + 1 < end;
+            if (p == end)
+                return true;
+            p++;
+        }
+        while (p < end && *p != ',')
+            if (*p++ == '"') /* it and we might see different directives */
+                return true;
+    }
+}
+
 static const char *why_of(int rc)
 {
     return rc == SASL_BADAUTH || rc == SASL_NOUSER ? "wrong name or password" : sasl_errstring(rc, NULL, NULL);
@@ -349,6 +393,8 @@ static enum qauth_result server_token(struct qauth *a, const char *token, unsign
         return refuse(a, "too many rounds", out);
     if (!a->conn)
         rc = SASL_NOMEM;
+    else if (has_repeats(true, token, n))
+        rc = SASL_BADPROT;
     else if (!a->begun)
         rc = sasl_server_start(a->conn, MECHANISM, n ? token : NULL, n, &reply, &reply_n);
     else
@@ -372,7 +418,7 @@ static enum qauth_result client_token(struct qauth *a, int32_t status, const cha
     if (++a->rounds > ROUNDS_MAX)
         return failed(a, "too many rounds");
     if (!a->proven) {
-        int rc = a->conn ? sasl_client_step(a->conn, token, n, NULL, &reply, &reply_n) : SASL_NOMEM;
+        int rc = a->conn && !has_repeats(false, token, n) ? sasl_client_step(a->conn, token, n, NULL, &reply, &reply_n) : SASL_NOMEM;
         if (rc != SASL_OK && rc != SASL_CONTINUE)
             return failed(a, "it does not prove that it knows our password");
         a->proven = rc == SASL_OK;
@@ -401,11 +447,13 @@ enum qauth_result qauth_take(struct qauth *a, const uint8_t *p, size_t n, size_t
         int32_t status = rd_i32(&r), len = rd_i32(&r);
         if (r.rc == 0 && (len < -1 || len > QAUTH_TOKEN_MAX))
             return a->server ? refuse(a, "its token is too long", out) : failed(a, "its token is too long");
-        const char *token = (const char *)rd_take(&r, len > 0 ? (size_t)len : 0);
+        const uint8_t *bytes = rd_take(&r, len > 0 ? (size_t)len : 0);
         if (r.rc != 0)
             return QAUTH_MORE;
         *ret_used = (size_t)(r.p - p);
         unsigned token_n = len > 0 ? (unsigned)len : 0;
+        char token[QAUTH_TOKEN_MAX + 16] = { 0 }; /* zeros behind it: the library compares with "rspauth=" whatever the length */
+        memcpy(token, bytes, token_n);
         result = a->server ? server_token(a, token, token_n, out) : client_token(a, status, token, token_n, out);
     }
     return result;

@@ -182,6 +182,28 @@ static void test_not_authenticating(void **state)
     qsasl_free(s);
 }
 
+/* libsasl2 would forget the first of them, and a stranger can send it. */
+static void test_repeated_directive(void **state)
+{
+    static const char token[] = "username=\"a\",cnonce=\"first\",cnonce=\"second\"";
+    struct qsasl *s = sasl("a", "pa");
+    struct wr out = wr_init(0), in = wr_init(0);
+    size_t used = 0;
+    struct qauth *a = qauth_new(s, true, true, &out);
+
+    for (int i = 0; i < 2; i++) {
+        wr_u64(&in, UINT64_C(0x5F2435013501EDCC));
+        wr_i32(&in, 0);
+        wr_i32(&in, i ? (int32_t)strlen(token) : 0);
+        wr_text(&in, i ? token : "");
+    }
+    assert_int_equal(qauth_take(a, in.p, in.n, &used, &out), QAUTH_FAILED);
+    qauth_free(a); /* a sanitizer sees what is left */
+    wr_free(&out);
+    wr_free(&in);
+    qsasl_free(s);
+}
+
 /* A server that says "success" at once, without having shown that it knows the password; lengths out of range. */
 static void test_false_server(void **state)
 {
@@ -208,6 +230,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),   cmocka_unit_test(test_errors),       cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_not_authenticating), cmocka_unit_test(test_false_server),
+        cmocka_unit_test(test_repeated_directive),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
