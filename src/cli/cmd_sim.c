@@ -451,6 +451,9 @@ static void print_summary(const struct search *s, const struct swarm_stats *t)
     printf("%" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64 " transactions committed, %" PRIu64 " requests of clients, of which %" PRIu64
            " without an answer\n", t->elections, t->crashes, t->commits, t->operations, t->unknown_operations);
     printf("trace %016" PRIx64 "\n", t->trace_hash);
+    if (t->undecided > 0)
+        printf("%" PRIu64 " znode%s of which it could not be decided whether its history is linearizable\n", t->undecided,
+               t->undecided == 1 ? "" : "s");
     if (t->broken == 0) {
         printf("nothing found\n");
         return;
@@ -472,13 +475,13 @@ static json_t *summary_json(const struct search *s, const struct swarm_stats *t)
     for (size_t i = 0; i < s->broken.len; i++)
         json_array_append_new(broken, json_integer((json_int_t)s->broken.items[i]));
     (void)snprintf(hash, sizeof(hash), "%016" PRIx64, t->trace_hash);
-    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "first_seed", (json_int_t)s->first,
+    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "first_seed", (json_int_t)s->first,
                      "seeds", (json_int_t)t->seeds, "seeds_with_findings", (json_int_t)t->broken, "seconds", sec, "cpu_seconds",
                      (double)t->cpu_ms / 1000, "seeds_per_second", (double)t->seeds / sec, "virtual_hours", (double)t->virtual_ms / 3.6e6,
                      "events", (json_int_t)t->events, "events_per_second", (double)t->events / sec, "elections", (json_int_t)t->elections,
                      "crashes", (json_int_t)t->crashes, "commits", (json_int_t)t->commits, "requests", (json_int_t)t->operations,
-                     "requests_without_answer", (json_int_t)t->unknown_operations, "trace_hash", hash, "findings_by_name", kinds,
-                     "broken_seeds", broken);
+                     "requests_without_answer", (json_int_t)t->unknown_operations, "undecided", (json_int_t)t->undecided, "trace_hash",
+                     hash, "findings_by_name", kinds, "broken_seeds", broken);
 }
 
 static int write_timeline(const struct replay *rp, const struct apart_result *r)

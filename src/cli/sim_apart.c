@@ -96,6 +96,7 @@ static void take_result(struct apart_result *r, const struct sim_result *s)
     r->commits = s->commits;
     r->operations = s->operations;
     r->unknown_operations = s->unknown_operations;
+    r->undecided = s->undecided;
     take_findings(r, s);
     r->plan_len = MIN(s->schedule.len, (size_t)APART_PLAN);
     for (size_t i = 0; i < r->plan_len; i++) {
@@ -139,7 +140,7 @@ int apart_start(struct apart *a, const struct apart_options *o)
     ASSERT(a->pid == 0);
     r->finished = false;
     r->seed = o->sim.seed;
-    r->trace_hash = r->events = r->elections = r->crashes = r->commits = r->operations = r->unknown_operations = 0;
+    r->trace_hash = r->events = r->elections = r->crashes = r->commits = r->operations = r->unknown_operations = r->undecided = 0;
     r->virtual_ms = 0;
     r->servers = r->observers = r->clients = 0;
     r->findings_len = r->plan_len = 0;

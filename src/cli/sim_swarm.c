@@ -70,6 +70,7 @@ static void run_done(struct swarm *s, struct apart_result *r)
     t->commits += r->commits;
     t->operations += r->operations;
     t->unknown_operations += r->unknown_operations;
+    t->undecided += r->undecided;
     if (r->findings_len > 0) {
         t->broken++;
         s->stop |= s->o->stop_at_first;

@@ -60,6 +60,7 @@ struct check_finding {
 };
 struct check_report {
     struct VEC(struct check_finding) findings;
+    size_t undecided; /* keys of which the check of linearizability could not say: no finding, but no proof either */
     size_t per_check; /* no more findings than that of each check; 0: 5 */
 };
 void check_all(const struct check_input *in, struct check_report *ret);

@@ -179,7 +179,7 @@ static void make_peace(struct cluster *cl)
 
 /* ---- the verdict ---- */
 
-static void judge(struct cluster *cl)
+static void judge(struct cluster *cl, struct sim_result *ret)
 {
     struct check_commit *log = x_calloc(cl->commits.len + 1, sizeof(*log));
     struct check_replica replicas[NODES_MAX];
@@ -195,6 +195,7 @@ static void judge(struct cluster *cl)
         if (cl->nodes[i].state == NODE_RUNNING && cl->nodes[i].serving)
             replicas[in.replica_count++] = (struct check_replica){ i, cl->nodes[i].tree };
     check_all(&in, &report);
+    ret->undecided = report.undecided;
     for (size_t i = 0; i < report.findings.len; i++) {
         const struct check_finding *f = &report.findings.items[i];
         world_finding(cl->w, f->name, f->server == UINT32_MAX ? 0 : (int64_t)f->server + 1, "%s", f->text);
@@ -251,7 +252,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
         make_peace(cl);
     if (!w.stopped) {
         inv_final(cl);
-        judge(cl);
+        judge(cl, ret);
     }
     ret->trace_hash = w.trace;
     ret->events = w.events;

@@ -216,6 +216,52 @@ static void test_hard_search_ends(void **state)
     verdict_of(&s, check_linear, "history.linearizable");
 }
 
+/* So many overlapping writes that a search cannot try all their orders, and a read that comes too late for what it shows. */
+static void overlap(int writes)
+{
+    struct hist_op *open[64];
+
+    for (int i = 0; i < writes; i++) {
+        char data[16];
+
+        (void)snprintf(data, sizeof(data), "u%d", i);
+        open[i] = sends(&s, i % 4, ZK_OP_SET_DATA, "/r", data, -1);
+        if (i % 2)
+            lost(&s, open[i]);
+    }
+    for (int i = 0; i < writes; i += 2)
+        answered(&s, open[i], Z(6 + i));
+}
+
+static void test_given_up_search(void **state)
+{
+    struct check_report r = { 0 };
+    struct check_input in;
+
+    overlap(60);
+    reads(1, "u0", 1, Z(99)); /* after thirty writes */
+    in = story_input(&s);
+    check_linear(&in, NULL, &r); /* nothing is known of the log: undecided, which is neither a finding nor a proof */
+    assert_int_equal(r.findings.len, 0);
+    assert_int_equal(r.undecided, 1);
+    check_report_free(&r);
+    verdict_of(&s, check_linear, "history.linearizable"); /* the log's own order says no */
+    assert_int_equal(s.report.undecided, 0);
+}
+
+/* Where the zxid of an answer that changed nothing would put it, it does not fit, but a little later it does. */
+static void test_place_is_looked_for(void **state)
+{
+    struct hist_op *refusal = sends(&s, 0, ZK_OP_SET_DATA, "/r", "b", 0), *read = sends_synced(&s, 1, "/r");
+
+    overlap(60);
+    refused(&s, refusal, ZK_BADVERSION, Z(5));
+    shows(&s, read, Z(5), "u2", 2);
+    reads(1, "u58", 30, Z(99));
+    verdict_of(&s, check_linear, NULL);
+    assert_int_equal(s.report.undecided, 0);
+}
+
 /* A new leader shows the old state under its own zxid, a follower under the old one. That is no contradiction, and must be seen without a search, which so many
  * unknown writes would make hopeless. */
 static void test_one_state_two_zxids(void **state)
@@ -255,6 +301,8 @@ int main(void)
         TEST(test_zxids_prove_nothing),
         TEST(test_hard_search_ends),
         TEST(test_one_state_two_zxids),
+        TEST(test_given_up_search),
+        TEST(test_place_is_looked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,7 @@ struct sim_result {
     int64_t virtual_ms;
     uint32_t servers, observers, clients;
     uint64_t elections, crashes, commits, operations, unknown_operations;
+    uint64_t undecided;        /* znodes of which a check could not say whether all is well with them: no finding, but no proof either */
     struct VEC(struct sim_finding) findings; /* empty: all is well */
     struct VEC(struct sim_planned_fault) schedule;
     struct VEC(struct sim_line) lines;       /* in the order of time; texts owned */
