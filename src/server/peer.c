@@ -313,6 +313,7 @@ static void role_over(struct peer *p)
     p->stuck_ms = 0;
     if (p->stop.reload)
         peer_reload(p);
+    peer_keep_unlogged(p);
     settle_epoch(p);
     p->resync = p->stop.stop == ZAB_STOP_RESYNC;
     p->done.len = 0;

@@ -141,5 +141,6 @@ void config_activate(struct peer *p, struct quorum_config *c, int64_t designated
 void config_adopt(struct peer *p, struct quorum_config *c)
 {
     install(p, c);
+    peer_keep_unlogged(p); /* it may make a voter of us, and the votes go out behind this */
     config_show(p);
 }

@@ -134,6 +134,7 @@ void peer_reload(struct peer *p)
         return;
     }
     peer_set_tree(p, r.tree);
+    p->unlogged = false;
     peer_log_moved(p, r.last_zxid);
     /* A synchronisation may have stopped between the log and the epoch file. */
     if (storage_epochs_load(p->host.storage, r.last_zxid, &p->epochs, &err) < 0)
@@ -189,4 +190,13 @@ void peer_store_snapshot(struct peer *p, int64_t zxid)
         fail(p, "snapshot", &err);
     peer_log_moved(p, zxid);
     log_info("quorum", "stored the snapshot at zxid 0x%llx in %lld ms", (unsigned long long)zxid, (long long)(p->host.now_ms(p->host.data) - start));
+}
+
+void peer_keep_unlogged(struct peer *p)
+{
+    if (!p->unlogged || election_role(p->election) == MEMBER_OBSERVER)
+        return;
+    p->unlogged = false;
+    log_info("quorum", "no observer without a log any more: keeping what is in memory");
+    peer_store_snapshot(p, tree_last_zxid(p->tree));
 }

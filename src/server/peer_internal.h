@@ -58,6 +58,7 @@ struct peer {
     bool serving;                           /* the core has the role */
     bool deaf;                              /* the role ends: the core is not listened to */
     bool resync;                            /* follow with the wish for a snapshot */
+    bool unlogged;                          /* an observer's tree, which is ahead of its disk (syncEnabled=false) */
     bool stopped;                           /* the machine stopped: `stop` says how */
     bool paused;                            /* the leader's packets */
     bool ending;                            /* the server stops */
@@ -137,6 +138,8 @@ void peer_reload(struct peer *p);
 int peer_truncate(struct peer *p, int64_t zxid);
 void peer_snapshot(struct peer *p); /* of the tree as it is */
 void peer_store_snapshot(struct peer *p, int64_t zxid);
+/* Before a server votes that was an observer without a log: what it says it has must be on its disk, and its log goes on from there. */
+void peer_keep_unlogged(struct peer *p);
 /* Is reading the log from zxid on cheaper than a snapshot (snapshotSizeFactor)? */
 bool peer_log_affordable(const struct peer *p, int64_t zxid);
 

@@ -15,6 +15,7 @@ void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
     int64_t delay = observer ? peer_random_delay(p, cfg->observer_reconnect_delay_ms) : 0;
 
     p->resync = false;
+    p->unlogged |= opt.no_observer_log;
     p->paused = p->receiving = false;
     p->learner = zab_learner_new(&opt);
     p->follow_sid = leader_sid;

@@ -455,3 +455,32 @@ def test_zkcli(build_dir):
         text = config_text(new)[0].decode()
         assert new.myid in voters(text) and gone.myid not in voters(text)
         assert text in out
+
+def test_observer_without_a_log_becomes_a_voter(build_dir):
+    """What it learned is in its memory alone (syncEnabled=false): it votes, logs and answers for it only when it is on its disk."""
+    with ensemble(build_dir, "qqqQ", {"syncEnabled": "false"}) as e:
+        observer = e.by_id(4)
+        wait_mode(e, observer, "observer")
+        zk = connect(e.hosts)
+        for n in range(50):
+            zk.create(f"/n{n}", b"x" * 100)
+        line = e.lines[4].replace(":observer;", ":participant;")
+        text = e.reconfig(joining=f"server.4={line}")
+        assert voters(text) == [1, 2, 3, 4]
+        wait_mode(e, observer, "follower")
+        for n in range(50, 60):
+            zk.create(f"/n{n}", b"x" * 100)
+        zk.stop()
+        zk.close()
+        observer.kill9()
+        observer.start()
+        wait_mode(e, observer, "follower")
+        observer.kill9()
+        found = subprocess.run([str(build_dir / "tests" / "integration" / "storage_tool"), "dump", str(observer.datadir / "data")],
+                               capture_output=True, text=True)
+        assert found.returncode == 0, found.stderr
+        for n in range(60):
+            assert f"/n{n}" in found.stdout
+        observer.start()
+        wait_mode(e, observer, "follower")
+        assert_equal_trees(e)
