@@ -193,6 +193,8 @@ static void config_not_kept(const struct server *s, const char *why)
     log_error("quorum", "the configuration is not kept for the next start%s%s", s->cfg->path ? ": " : "", s->cfg->path ? why : "");
 }
 
+/* A committed list that zoo.cfg could not be made to name stays as the proposed one, which the next start takes beside the old one: a server that forgot it
+ * could make a quorum of the old list with others that did. */
 static void host_config_seen(void *data, struct quorum_config *c)
 {
     struct server *s = data;
@@ -200,6 +202,8 @@ static void host_config_seen(void *data, struct quorum_config *c)
 
     if (!s->cfg->path)
         return;
+    if (!c)
+        c = s->unkept;
     if (!c)
         dynconf_drop_next(s->storage.vfs, s->cfg->path);
     else if (dynconf_write_next(s->storage.vfs, s->cfg->path, c, &err) < 0)
@@ -227,8 +231,12 @@ static void host_config_active(void *data, struct quorum_config *c)
     struct server *s = data;
     struct storage_error err = { "" };
 
-    if (!s->cfg->path || dynconf_commit(s->storage.vfs, s->cfg->path, c, s->my_sid, &err) < 0)
+    quorum_config_unref(s->unkept);
+    s->unkept = NULL;
+    if (!s->cfg->path || dynconf_commit(s->storage.vfs, s->cfg->path, c, s->my_sid, &err) < 0) {
         config_not_kept(s, err.text);
+        s->unkept = quorum_config_ref(c);
+    }
     move_clients(s, c);
 }
 

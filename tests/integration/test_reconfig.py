@@ -484,3 +484,23 @@ def test_observer_without_a_log_becomes_a_voter(build_dir):
         observer.start()
         wait_mode(e, observer, "follower")
         assert_equal_trees(e)
+
+
+def test_change_that_cannot_be_kept(build_dir):
+    """A server that cannot rewrite its zoo.cfg keeps what it has of the change: it must not come back as one of the old list alone."""
+    with ensemble(build_dir, "qqq") as e:
+        hindered = e.followers()[0]
+        (hindered.datadir / "zoo.cfg.tmp").mkdir()
+        a, b = e.joiner(), e.joiner()
+        text = e.reconfig(joining=f"server.{a.myid}={e.lines[a.myid]},server.{b.myid}={e.lines[b.myid]}")
+        wait_config(e, text)
+        current = f"zoo.cfg.dynamic.{version(text):x}\n"
+        assert current not in hindered.config.read_text()
+        hindered.kill9()
+        proposed = (hindered.datadir / "zoo.cfg.dynamic.next").read_text()
+        assert sorted(proposed.splitlines()) == sorted(text.splitlines())
+        (hindered.datadir / "zoo.cfg.tmp").rmdir()
+        hindered.start()
+        wait_config(e, text)
+        assert current in hindered.config.read_text()
+        assert not (hindered.datadir / "zoo.cfg.dynamic.next").exists()
