@@ -115,8 +115,8 @@ static const struct key keys[] = {
     { "forceSnapshotSync", K_FLAG, F(force_snapshot_sync), 0, 0 },
     { "quoll.confirmSync", K_NOT_FALSE, F(no_confirm_sync), 0, 0 },
 
-    { "sslQuorum", K_FLAG, F(ssl_quorum), 0, 0 },
-    { "portUnification", K_FLAG, F(port_unification), 0, 0 },
+    { "sslQuorum", K_BOOL, F(ssl_quorum), 0, 0 },
+    { "portUnification", K_BOOL, F(port_unification), 0, 0 },
     { "sslQuorumReloadCertFiles", K_FLAG, F(quorum_tls.reload), 0, 0 },
     { "ssl.quorum.keyStore.location", K_STR, F(quorum_tls.key.path), 0, 0 },
     { "ssl.quorum.keyStore.password", K_STR, F(quorum_tls.key.password), 0, 0 },
