@@ -99,10 +99,11 @@ static void cluster_done(struct cluster *cl)
 
 /* ---- peace ---- */
 
+/* In one epoch: a leader that was stopped serves for a while longer, before it notices that it was deposed. */
 static bool all_serve(const struct cluster *cl)
 {
     for (uint32_t i = 0; i < cl->count; i++)
-        if (cl->nodes[i].state != NODE_RUNNING || !cl->nodes[i].serving)
+        if (cl->nodes[i].state != NODE_RUNNING || !cl->nodes[i].serving || cl->nodes[i].epoch != cl->nodes[0].epoch)
             return false;
     return true;
 }

@@ -133,6 +133,7 @@ static void test_seeds_of_the_past(void **state)
         { 25, 1u << SIM_FAULT_RESET, "a learner lost its leader between its log and currentEpoch, and could not vote" },
         { 7, SIM_FAULTS_ALL, "the same" },
         { 219, SIM_FAULTS_ALL, "an older snapshot in place of a damaged one that a leader had sent" },
+        { 1267, SIM_FAULTS_ALL, "peace was thought to begin while a deposed leader, just woken, served its clients" },
         { 26, SIM_FAULTS_ALL, "a session whose connection closed right behind its last ping counted from the ping before" },
     };
 
