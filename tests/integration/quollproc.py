@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
+from kazoo.exceptions import ConnectionLoss
+
 from zkserver import free_port
 
 
@@ -21,7 +23,7 @@ def eventually(check, timeout=20, what="condition"):
             last = check()
             if last:
                 return last
-        except (OSError, AssertionError, subprocess.CalledProcessError) as e:
+        except (OSError, AssertionError, subprocess.CalledProcessError, ConnectionLoss) as e:
             last = e
         if time.monotonic() > end:
             raise AssertionError(f"{what} not reached in {timeout} s; last: {last!r}")
