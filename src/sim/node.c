@@ -583,6 +583,7 @@ void node_init(struct node *n, struct cluster *cl, uint32_t index, bool observer
         .init_limit = 10,
         .sync_limit = 5,
         .cnx_timeout_ms = 5000,
+        .epoch_wait_ms = -1,
         .election_min_ms = 25,
         .election_max_ms = 2000,
         .leader_connect_delay_ms = 100,
