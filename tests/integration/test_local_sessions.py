@@ -364,6 +364,7 @@ def test_leader_without_clients(build_dir):
         c.create("/served")
         assert all(s.four_letter("isro") == "rw" for s in e.followers())
         leader.kill9()
+        e.leader()  # started at once it could take part in the election, and win
         leader.start()
         assert e.mode(leader) == "follower"
         back = connect(leader.address)
