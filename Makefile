@@ -50,11 +50,14 @@ test-kube: build
 	@$(PYTEST) -s tests/kube
 
 # Servers killed and stopped at random under real clients, then everything is checked: CHAOS_SECONDS each with three and with five servers;
-# then, in a network of their own (needs root), their networks are cut.
+# then, in a network of their own (needs root), their networks are cut. CHAOS_KINDS="qqaaq aaq" instead: ensembles of these kinds, q ours, a Apache's,
+# under the same kills and stops.
 chaos: build
 	@scripts/deps test
-	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/run.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
-	@for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/netns.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done
+	@for k in $$CHAOS_KINDS; do QUOLL_BUILD=$(BUILD) tests/chaos/run.py --kinds $$k --seconds $${CHAOS_SECONDS:-600} || exit 1; done
+	@if [ -z "$$CHAOS_KINDS" ]; then \
+	for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/run.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done; \
+	for n in $${CHAOS_SERVERS:-3 5}; do QUOLL_BUILD=$(BUILD) tests/chaos/netns.py --servers $$n --seconds $${CHAOS_SECONDS:-600} || exit 1; done; fi
 
 # Apache's ensemble replaced by Quoll server by server, and back, twice, under load; about a minute.
 test-migration: build

@@ -118,7 +118,8 @@ def trees(servers, live, timeout=40):
 def log_figures(servers):
     """How often which server came to serve, and when (ms of the log's clock are not needed)."""
     text = "".join(s.log_path.read_text(errors="replace") for s in servers)
-    return {"elections": len(re.findall(r"serving as leader in epoch", text)), "follows": len(re.findall(r"serving as follower", text))}
+    return {"elections": len(re.findall(r"serving as leader in epoch|Peer state changed: leading - broadcast", text)),
+            "follows": len(re.findall(r"serving as follower|Peer state changed: following - broadcast", text))}
 
 
 def longest_without(records, kinds, start, end):

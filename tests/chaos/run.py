@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Servers of one ensemble are killed, stopped and restarted at random while real clients work; then everything is checked.
 
-usage: run.py [--servers N] [--seconds S] [--seed N] [--keep]
+usage: run.py [--servers N | --kinds KINDS] [--seconds S] [--seed N] [--keep]
 
-Three or five servers from plain zoo.cfg files; kazoo clients, Apache's Java client and clients by hand, all connected to all. kill -9,
+Three or five servers from plain zoo.cfg files, all ours or as --kinds says (q: ours, a: Apache's; qqaaq); kazoo clients, Apache's Java client and clients by hand, all connected to all. kill -9,
 SIGSTOP for less and for more than syncLimit and the sessions' timeouts, restarts; now and then a majority at once, or all.
 Exit status 1: something is wrong; the folder with logs, data and histories is kept and named. QUOLL_BUILD: the build directory.
 """
@@ -103,8 +103,8 @@ class Nemesis:
         return []
 
 
-def run(build_dir, servers, seconds, seed, folder, loud=True, **clients):
-    """One run. Returns the Verdict."""
+def run(build_dir, kinds, seconds, seed, folder, loud=True, **clients):
+    """One run with a server of each of these kinds. Returns the Verdict."""
     started = time.monotonic()
 
     def say(text):
@@ -112,8 +112,8 @@ def run(build_dir, servers, seconds, seed, folder, loud=True, **clients):
             print(f"{time.monotonic() - started:7.1f} {text}", flush=True)
 
     verdict = chaos.Verdict()
-    verdict.figures.update({"seed": seed, "servers": servers})
-    with Ensemble(build_dir, "q" * servers, chaos.PROPS) as e:
+    verdict.figures.update({"seed": seed, "servers": kinds})
+    with Ensemble(build_dir, kinds, chaos.PROPS) as e:
         load = chaos.Clients(e.hosts, folder, seed, **clients)
         try:
             start = time.monotonic()
@@ -138,7 +138,8 @@ def run(build_dir, servers, seconds, seed, folder, loud=True, **clients):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", type=int, default=3)
+    parser.add_argument("--servers", type=int, default=3, help="how many of ours (default 3)")
+    parser.add_argument("--kinds", help="a letter per server, q: ours, a: Apache's")
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=chaos.new_seed())
     parser.add_argument("--keep", action="store_true", help="keep logs and histories of a good run too")
@@ -146,7 +147,7 @@ def main():
     build = pathlib.Path(os.environ.get("QUOLL_BUILD", chaos.HERE.parent.parent / "build")).resolve()
     folder = chaos.workplace("quoll-chaos-")
     print(f"seed {args.seed}, folder {folder}", flush=True)
-    verdict = run(build, args.servers, args.seconds, args.seed, folder)
+    verdict = run(build, args.kinds or "q" * args.servers, args.seconds, args.seed, folder)
     print(verdict.text())
     if verdict.findings or args.keep:
         print(f"logs and histories: {folder}")

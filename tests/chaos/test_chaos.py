@@ -27,7 +27,7 @@ def test_kills_and_stops(build):
     java = 2 if shutil.which("javac") else 0
     if not java:
         print("no javac (apt-get install default-jdk-headless): without the Java clients", file=sys.__stderr__)
-    verdict = run.run(build, 3, SECONDS, SEED, folder, loud=False, kazoo=(1, 3), java=java)
+    verdict = run.run(build, "qqq", SECONDS, SEED, folder, loud=False, kazoo=(1, 3), java=java)
     assert not verdict.findings, f"{folder}\n{verdict.text()}"
     assert verdict.figures["writes_acknowledged"] > 100
     assert verdict.figures["kills"] + verdict.figures["stops"] > 0
