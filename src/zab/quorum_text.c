@@ -409,9 +409,11 @@ static void print_groups(const struct quorum_config *c, struct wr *w)
         wr_printf(w, "weight.%" PRId64 "=%" PRId64 "\n", c->weights[i].sid, c->weights[i].weight);
 }
 
+/* Only what fits with any version is a configuration: each epoch and each reconfiguration may give it another one (quorum_config_with_version). */
 static int print_config(struct quorum_config *c, struct quorum_error *err)
 {
     struct wr w = wr_init(QUORUM_TEXT_MAX);
+    static const char longest[] = "version=7fffffffffffffff";
 
     for (size_t i = 0; i < c->members_len; i++) {
         wr_printf(&w, "server.%" PRId64 "=", c->members[i].sid);
@@ -420,8 +422,9 @@ static int print_config(struct quorum_config *c, struct quorum_error *err)
     }
     if (c->hierarchical)
         print_groups(c, &w);
+    bool fits = w.rc == 0 && w.n + sizeof(longest) <= QUORUM_TEXT_MAX;
     wr_printf(&w, "version=%" PRIx64, (uint64_t)c->version);
-    if (w.rc == 0) {
+    if (fits) {
         const char *text = wr_cstr(&w);
 
         c->text = (struct buf){ x_memdup(text, w.n + 1), w.n };

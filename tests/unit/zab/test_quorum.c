@@ -215,6 +215,53 @@ static void test_limits(void **state)
     free(big);
 }
 
+/* A text so long that only a short version goes behind it, as a file or a leader may give one, would be a configuration that no reconfiguration, and
+ * no new epoch, can give its version. */
+static void test_every_version_fits(void **state)
+{
+    struct wr w = wr_init(0);
+    size_t taken = 0, refused = 0;
+
+    for (int i = 1; w.n < QUORUM_TEXT_MAX - 9000; i++) {
+        wr_printf(&w, "server.%d=", i);
+        for (int k = 0; k < 30; k++)
+            wr_printf(&w, "%s%02d%0250d:1:2", k ? "|" : "", k, 0);
+        wr_text(&w, ":participant\n");
+    }
+    size_t before = w.n;
+    for (size_t len = QUORUM_TEXT_MAX - 40; len <= QUORUM_TEXT_MAX + 1; len++) {
+        struct quorum_config *c = NULL;
+
+        w.n = before;
+        wr_text(&w, "server.5000=");
+        size_t left = len - w.n - strlen(":participant\nversion=1");
+        for (int k = 0; left > 0; k++) {
+            size_t part = MIN(left, 250u); /* a host of at least one byte, and its ports */
+            if (left > 250 && left - 250 < 10)
+                part = 240;
+            wr_printf(&w, "%s%02d%0*d:1:2", k ? "|" : "", k, (int)(part - (k ? 7 : 6)), 0);
+            left -= part;
+        }
+        wr_text(&w, ":participant\nversion=1");
+        assert_int_equal(w.n, len);
+        int rc = quorum_config_parse(buf_of(w.p, w.n), &multi, &c, NULL);
+        if (rc < 0) {
+            assert_int_equal(rc, RC_TOOBIG);
+            refused++;
+            continue;
+        }
+        assert_int_equal(c->text.n, len);
+        struct quorum_config *next = quorum_config_with_version(c, INT64_MAX);
+        assert_int_equal(next->version, INT64_MAX);
+        quorum_config_unref(next);
+        quorum_config_unref(c);
+        taken++;
+    }
+    assert_true(taken > 0);
+    assert_true(refused > 0);
+    wr_free(&w);
+}
+
 static void test_equality(void **state)
 {
     static const char base[] = "server.1=a:1:2\nserver.2=b:1:2\nserver.3=c:1:2;5\n";
@@ -411,7 +458,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sets),     cmocka_unit_test(test_server_lines), cmocka_unit_test(test_texts),
-        cmocka_unit_test(test_limits),   cmocka_unit_test(test_equality),     cmocka_unit_test(test_quorums),
+        cmocka_unit_test(test_limits),
+        cmocka_unit_test(test_every_version_fits),   cmocka_unit_test(test_equality),     cmocka_unit_test(test_quorums),
         cmocka_unit_test(test_weights),  cmocka_unit_test(test_joint),        cmocka_unit_test(test_change),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
