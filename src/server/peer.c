@@ -567,8 +567,10 @@ void peer_poll(struct peer *p)
         look(p);
     if (p->follow_due_ms != 0 && p->now_ms >= p->follow_due_ms)
         learn_connect(p);
-    if (p->leader)
+    if (p->leader) {
         zab_leader_tick(p->leader, p->now_ms);
+        lead_read_logs(p);
+    }
     if (p->learner && p->serving)
         core_take_touches(p->core, touched, p);
     if (p->learner)
@@ -579,9 +581,8 @@ void peer_poll(struct peer *p)
 
 bool peer_step(struct peer *p)
 {
-    bool any = p->leader && lead_read_logs(p);
+    bool any = machine_step(p);
 
-    any = machine_step(p) || any;
     if (p->draining && p->persisted >= p->pushed) {
         role_over(p);
         any = true;

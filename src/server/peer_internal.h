@@ -12,7 +12,8 @@
 #include "zab/zab.h"
 
 enum {
-    LOG_SLICE = 256,               /* records read for a learner per step */
+    LOG_SLICE = 256,               /* records read for a learner per turn */
+    LOG_SLICE_BYTES = 1 << 20,     /* or so many bytes of them */
     LOG_QUEUE_MAX = 4 << 20,       /* with more waiting for its socket, no more is read */
 };
 
@@ -30,10 +31,11 @@ struct proposed {
     int64_t zxid, at_ms;
 };
 
-/* The log being read for a learner. */
+/* The log being read for a learner. What it is told first cannot be taken back, so a first pass only finds out whether the log leads it all the way. */
 struct log_job {
     uint64_t conn;
     int64_t from, to;
+    bool looking; /* the first pass */
     struct txnlog_reader *reader;
 };
 
@@ -148,7 +150,7 @@ void lead_begin(struct peer *p);
 void lead_end(struct peer *p);
 void lead_effect(struct peer *p, const struct zab_effect *e);
 void lead_done(struct peer *p, const struct done *d);
-bool lead_read_logs(struct peer *p); /* one slice each; true: there was one */
+void lead_read_logs(struct peer *p); /* one slice each */
 bool lead_has_work(const struct peer *p);
 void lead_peer_open(void *data, uint64_t conn, const struct sockaddr *from);
 void lead_peer_packet(void *data, uint64_t conn, const struct qpacket *q);

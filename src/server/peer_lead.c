@@ -135,11 +135,11 @@ static void send_snapshot(struct peer *p, const struct zab_effect *e)
         stream_free(st); /* it is gone: the machine hears of that by peer_closed */
 }
 
-/* ---- the log, for learners that the window does not reach ---- */
+/* ---- the log, for learners that the window does not reach: a slice per turn, since the log may be long and everybody else waits ---- */
 
 static void read_log(struct peer *p, const struct zab_effect *e)
 {
-    struct log_job job = { .conn = e->conn, .from = e->zxid, .to = e->to_zxid };
+    struct log_job job = { .conn = e->conn, .from = e->zxid, .to = e->to_zxid, .looking = !e->required };
 
     if (!e->required && !peer_log_affordable(p, e->zxid)) {
         peer_done(p, (struct done){ .what = DONE_LOG_END, .conn = e->conn, .rc = RC_UNAVAIL });
@@ -158,6 +158,18 @@ static int log_job_open(struct peer *p, struct log_job *job)
     return rc;
 }
 
+/* A pass has come to its end. 1: there is another. */
+static int log_job_passed(struct log_job *job, bool whole)
+{
+    if (!job->looking)
+        return 0;
+    whole = whole && txnlog_reader_joined(job->reader);
+    txnlog_reader_close(job->reader);
+    job->reader = NULL;
+    job->looking = false;
+    return whole ? 1 : RC_UNAVAIL;
+}
+
 /* 1: there is more to read, when the learner has room for it. */
 static int log_job_slice(struct peer *p, struct log_job *job)
 {
@@ -165,17 +177,22 @@ static int log_job_slice(struct peer *p, struct log_job *job)
     struct qnet_peer_figures f;
     struct txn_header h;
     struct buf txn;
+    size_t bytes = 0;
     int rc = job->reader ? 0 : log_job_open(p, job);
 
-    for (int i = 0; rc == 0 && i < LOG_SLICE; i++) {
+    for (int i = 0; rc == 0 && i < LOG_SLICE && bytes < LOG_SLICE_BYTES; i++) {
         rc = txnlog_reader_next(job->reader, &h, &txn, &err);
-        if (rc < 0)
+        if (rc < 0) {
             log_warn("quorum", "reading the log for a learner: %s", err.text);
-        if (rc <= 0 || h.zxid > job->to)
-            return MIN(rc, 0);
-        zab_leader_log_record(p->leader, job->conn, h.zxid, txn);
+            return rc;
+        }
+        if (rc == 0 || h.zxid > job->to)
+            return log_job_passed(job, false);
+        bytes += txn.n;
+        if (!job->looking)
+            zab_leader_log_record(p->leader, job->conn, h.zxid, txn);
         if (h.zxid == job->to)
-            return 0;
+            return log_job_passed(job, true);
         rc = p->host.net->peer_figures(p->net, job->conn, &f) ? 0 : RC_CLOSED;
     }
     return rc < 0 ? rc : 1;
@@ -196,22 +213,18 @@ bool lead_has_work(const struct peer *p)
     return false;
 }
 
-bool lead_read_logs(struct peer *p)
+void lead_read_logs(struct peer *p)
 {
-    bool any = false;
-
     for (size_t i = p->logs.len; i-- > 0;) {
         uint64_t conn = p->logs.items[i].conn;
         if (!log_job_ready(p, &p->logs.items[i]))
             continue;
-        any = true;
         int rc = log_job_slice(p, &p->logs.items[i]);
         if (rc == 1)
             continue;
         log_job_end(p, i);
         zab_leader_log_end(p->leader, conn, rc);
     }
-    return any;
 }
 
 /* ---- effects ---- */

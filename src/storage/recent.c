@@ -9,22 +9,6 @@ struct place {
 };
 struct places VEC(struct place);
 
-/* Are two neighbours in the log neighbours in the history? Within an epoch the counter tells. Between epochs a snapshot may: one that came from a leader,
- * in place of transactions that this server never logged, stands between them. Apache's servers keep the log from before such a snapshot, and so does a
- * crash between storing the snapshot and removing that log. (A snapshot of our own can stand there too, made before an epoch's first transaction;
- * taking it for a gap costs a little history.) */
-static bool follows(const struct zxid_files *snaps, int64_t prev, int64_t next)
-{
-    if (next == prev + 1)
-        return true;
-    if (next >> 32 <= prev >> 32 || (uint32_t)next != 1)
-        return false;
-    for (size_t i = 0; i < snaps->len; i++)
-        if (snaps->items[i].zxid > prev && snaps->items[i].zxid < next)
-            return false;
-    return true;
-}
-
 /* The last `count` records up to last_zxid of one file, in order. */
 static int scan(const struct storage_config *cfg, const char *path, size_t file, int64_t last_zxid,
                 size_t count, struct places *ret, struct storage_error *err)
@@ -57,7 +41,7 @@ static int scan(const struct storage_config *cfg, const char *path, size_t file,
 static void keep_joined(const struct zxid_files *snaps, struct places *l)
 {
     size_t from = l->len;
-    while (from > 1 && follows(snaps, l->items[from - 2].zxid, l->items[from - 1].zxid))
+    while (from > 1 && log_follows(snaps, l->items[from - 2].zxid, l->items[from - 1].zxid))
         from--;
     if (from > 1) {
         memmove(l->items, l->items + from - 1, (l->len - from + 1) * sizeof(*l->items));
@@ -153,30 +137,6 @@ int storage_each_recent(const struct storage_config *cfg, int64_t last_zxid, int
     free(dir);
     free(snap_dir);
     return rc;
-}
-
-int storage_log_joined(const struct storage_config *cfg, int64_t zxid, bool *ret, struct storage_error *err)
-{
-    char *snap_dir = storage_dir(cfg, false);
-    struct zxid_files snaps = {0};
-    struct txnlog_reader *r = NULL;
-    struct txn_header h;
-    struct buf txn;
-    int64_t prev = -1;
-    int rc = storage_list(cfg->vfs, snap_dir, false, &snaps, err);
-    if (rc == 0)
-        rc = txnlog_reader_open(cfg, zxid, &r, err);
-    bool joined = rc == 0;
-    while (joined && (rc = txnlog_reader_next(r, &h, &txn, err)) > 0) {
-        joined = prev < 0 ? h.zxid == zxid : follows(&snaps, prev, h.zxid);
-        prev = h.zxid;
-    }
-    if (r)
-        txnlog_reader_close(r);
-    zxid_files_free(&snaps);
-    free(snap_dir);
-    *ret = joined && prev >= 0;
-    return MIN(rc, 0);
 }
 
 /* Length of a log without the zeros at its end; a file that vanished (purged) counts as nothing. */

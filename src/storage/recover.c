@@ -220,17 +220,11 @@ static int start_empty(struct recovery *r, struct storage_recovered *ret)
 
 /* ---- the log ---- */
 
-/* May `next` directly follow `prev`? Zxids count up by one; a new epoch begins at counter 1. */
-static bool follows(int64_t prev, int64_t next)
-{
-    return next == prev + 1 || ((uint64_t)next >> 32 > (uint64_t)prev >> 32 && (uint32_t)next == 1);
-}
-
 /* Called with the first record behind the snapshot of every file. */
 static int check_joint(struct recovery *r, const struct log_file *l, int64_t zxid)
 {
     int64_t prev = MAX(r->last_zxid, r->snapshot_zxid);
-    if (follows(prev, zxid) || zxid <= prev)
+    if (log_follows(NULL, prev, zxid) || zxid <= prev)
         return 0;
     if (r->from_empty && r->txns == 0) /* trust_empty: whatever there is, is all */
         return 0;

@@ -50,6 +50,8 @@ int storage_list(const struct vfs *vfs, const char *dir, bool logs, struct zxid_
 void zxid_files_free(struct zxid_files *l);
 /* Index of the first log that may hold a txn behind `zxid`: the last whose name is <= zxid, else the first that there is. */
 size_t storage_first_log(const struct zxid_files *logs, int64_t zxid);
+/* Are two neighbours in the log neighbours in the history, as far as zxids and the snapshots tell (NULL: not looked at)? */
+bool log_follows(const struct zxid_files *snaps, int64_t prev, int64_t next);
 
 /* ---- recovery ---- */
 /* The tree as it was at zxid, from what is on disk; changes nothing there. The tree still has to be settled. *ret created: no snapshot

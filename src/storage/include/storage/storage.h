@@ -61,6 +61,9 @@ int txnlog_reader_open(const struct storage_config *cfg, int64_t from_zxid, stru
                        struct storage_error *err);
 /* 1: a record (borrowed until the next call); 0: end; RC_CORRUPT. */
 int txnlog_reader_next(struct txnlog_reader *r, struct txn_header *ret_header, struct buf *ret_txn, struct storage_error *err);
+/* Does what was read so far begin with the very record `from`, and is it one history without a gap? Where a snapshot that came from a leader stands between two
+ * epochs, something is missing. */
+bool txnlog_reader_joined(const struct txnlog_reader *r);
 void txnlog_reader_close(struct txnlog_reader *r);
 
 /* ---- for a server in an ensemble ----
@@ -90,9 +93,6 @@ struct storage_log_span {
     int64_t log_bytes, snapshot_bytes;
 };
 int storage_log_span(const struct storage_config *cfg, int64_t zxid, struct storage_log_span *ret, struct storage_error *err);
-/* Is the log from zxid on, which is in it, one history without gap to its end? Reads it. A server that once got a snapshot from a leader may
- * have logged nothing of what that held. RC_CORRUPT, RC_IO. */
-int storage_log_joined(const struct storage_config *cfg, int64_t zxid, bool *ret, struct storage_error *err);
 
 /* ---- snapshots ---- */
 /* lock/unlock: the tree's read lock, held at most `batch` nodes at a time (about a millisecond). Written to a .tmp name, synced,
