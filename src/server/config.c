@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/str.h"
@@ -427,42 +426,6 @@ static int members_from_lines(const struct server_config *cfg, const struct quor
     return rc < 0 ? members_fail(err, RC_INVAL, cfg->path, why.text) : 0;
 }
 
-/* A dynamic file carries its version in its name, "zoo.cfg.dynamic.100000003". */
-static int64_t dynamic_file_version(const char *path)
-{
-    const char *dot = strrchr(path, '.');
-    char *end = NULL;
-    unsigned long long v = dot && dot[1] ? strtoull(dot + 1, &end, 16) : 0;
-
-    return end && *end == '\0' && v <= INT64_MAX ? (int64_t)v : 0;
-}
-
-/* versioned: the file says its version itself (".next" does), else its name does and a line that says so is an error. */
-static int members_from_file(const char *path, const struct quorum_options *opt, bool versioned, struct quorum_config **ret,
-                             struct storage_error *err)
-{
-    struct quorum_config *c = NULL;
-    struct quorum_error why = { "" };
-    uint8_t *text = NULL;
-    size_t n = 0;
-    int rc = file_read(path, QUORUM_TEXT_MAX, &text, &n);
-
-    if (rc < 0)
-        return members_fail(err, rc, path, errno ? strerror(errno) : rc_str(rc));
-    if (!versioned && (str_has_prefix((char *)text, "version") || strstr((char *)text, "\nversion")))
-        rc = members_fail(err, RC_INVAL, path, "a line \"version\" must not be in it: the file's name says it");
-    else if (quorum_config_parse(buf_of(text, n), opt, &c, &why) < 0)
-        rc = members_fail(err, RC_INVAL, path, why.text);
-    else if (versioned)
-        *ret = c;
-    else {
-        *ret = quorum_config_with_version(c, dynamic_file_version(path));
-        quorum_config_unref(c);
-    }
-    free(text);
-    return rc;
-}
-
 int server_config_members(struct server_config *cfg, struct storage_error *err)
 {
     struct quorum_options opt = { .multi_address = cfg->multi_address, .standalone_enabled = cfg->standalone_enabled };
@@ -472,7 +435,7 @@ int server_config_members(struct server_config *cfg, struct storage_error *err)
     if (cfg->members || (!cfg->dynamic_file && cfg->member_line_count == 0))
         return 0;
     if (cfg->dynamic_file)
-        rc = members_from_file(cfg->dynamic_file, &opt, false, &c, err);
+        rc = dynconf_read(vfs_posix(), cfg->dynamic_file, &opt, &c, err);
     else
         rc = members_from_lines(cfg, &opt, &c, err);
     if (rc < 0)
@@ -490,13 +453,9 @@ int server_config_members(struct server_config *cfg, struct storage_error *err)
     cfg->members = c;
     if (cfg->init_limit == 0 || cfg->sync_limit == 0)
         return members_fail(err, RC_INVAL, cfg->path, cfg->init_limit == 0 ? "initLimit: not set" : "syncLimit: not set");
-    if (!cfg->reconfig_enabled)
+    if (!cfg->reconfig_enabled || !cfg->path)
         return 0;
-    char *next = cfg->path ? x_asprintf("%s.dynamic.next", cfg->path) : NULL;
-    if (next && access(next, F_OK) == 0)
-        rc = members_from_file(next, &opt, true, &cfg->members_next, err);
-    free(next);
-    return rc;
+    return dynconf_read_next(vfs_posix(), cfg->path, &opt, &cfg->members_next, err);
 }
 
 /* ---- life ---- */

@@ -1,13 +1,11 @@
 /* dynconf.c - the files that keep the ensemble's configuration between starts. */
-#include "dynconf.h"
+#include "server/dynconf.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "base/log.h"
 #include "base/str.h"
 #include "properties.h"
 
@@ -99,20 +97,8 @@ static char *dir_of(const char *path)
     return slash == path ? x_strdup("/") : slash ? x_strndup(path, (size_t)(slash - path)) : x_strdup(".");
 }
 
-/* The owner's alone until it has the owner and the mode of `like`, before a byte is in it: a static file may hold passwords, and is then not everybody's
- * to read. Where the owner cannot be given, others than ours lose what they could; nobody gains. */
-static void become_like(const char *path, const char *like)
-{
-    struct stat st, own;
-
-    if (stat(like, &st) != 0 || stat(path, &own) != 0)
-        return;
-    bool same = own.st_uid == st.st_uid && own.st_gid == st.st_gid;
-    if (same || chown(path, st.st_uid, st.st_gid) == 0)
-        (void)chmod(path, st.st_mode & 0777); /* else it stays private */
-}
-
-/* like: the file whose owner and mode it gets; NULL: everybody may read it. */
+/* like: the file whose owner and mode it gets, before a byte is in it: a static file may hold passwords, and is then not everybody's to read. NULL: everybody
+ * may read it. */
 static int write_whole(const struct vfs *vfs, const char *path, const char *like, struct buf text, struct storage_error *err)
 {
     struct vfs_file *f;
@@ -123,8 +109,8 @@ static int write_whole(const struct vfs *vfs, const char *path, const char *like
     int rc = vfs->open(vfs->ctx, path, VFS_WRITE | VFS_CREATE | VFS_TRUNCATE | (like ? VFS_PRIVATE : 0), &f);
     if (rc < 0)
         return fail(err, rc, "create", path);
-    if (like)
-        become_like(path, like);
+    if (like && vfs->take_owner)
+        vfs->take_owner(vfs->ctx, path, like);
     errno = 0;
     rc = vfs->write_at(f, text.p, text.n, 0);
     if (rc == 0)
@@ -149,7 +135,7 @@ static int replace(const struct vfs *vfs, const char *path, const char *like, st
     return rc;
 }
 
-static int read_whole(const struct vfs *vfs, const char *path, struct wr *w, struct storage_error *err)
+static int read_whole(const struct vfs *vfs, const char *path, int64_t max, struct wr *w, struct storage_error *err)
 {
     struct vfs_file *f;
     int64_t size;
@@ -159,7 +145,7 @@ static int read_whole(const struct vfs *vfs, const char *path, struct wr *w, str
     if (rc < 0)
         return fail(err, rc, "open", path);
     size = vfs->size(f);
-    if (size > STATIC_MAX)
+    if (size > max)
         size = RC_TOOBIG;
     if (size > 0) {
         uint8_t *bytes = x_malloc((size_t)size);
@@ -197,22 +183,10 @@ void dynconf_drop_next(const struct vfs *vfs, const char *cfg_path)
     free(path);
 }
 
-/* Independent of the working directory. */
-static char *absolute(const char *path)
-{
-    char *dir = dir_of(path), *real = realpath(dir, NULL);
-    const char *slash = strrchr(path, '/');
-    char *ret = real ? x_asprintf("%s/%s", strcmp(real, "/") == 0 ? "" : real, slash ? slash + 1 : path) : x_strdup(path);
-
-    free(dir);
-    free(real);
-    return ret;
-}
-
 static int edit_static(const struct vfs *vfs, const char *cfg_path, const char *dynamic_file, bool drop_client_port, struct storage_error *err)
 {
     struct wr before = wr_init(0), after = wr_init(0);
-    int rc = read_whole(vfs, cfg_path, &before, err);
+    int rc = read_whole(vfs, cfg_path, STATIC_MAX, &before, err);
 
     errno = 0;
     if (rc == 0 && (rc = dynconf_edit(&after, buf_of(before.p, before.n), drop_client_port, dynamic_file)) < 0)
@@ -227,7 +201,7 @@ static int edit_static(const struct vfs *vfs, const char *cfg_path, const char *
 int dynconf_commit(const struct vfs *vfs, const char *cfg_path, const struct quorum_config *c, int64_t my_sid, struct storage_error *err)
 {
     const struct quorum_member *me = quorum_config_member(c, my_sid);
-    char *real = absolute(cfg_path), *path = x_asprintf("%s.dynamic.%llx", real, (unsigned long long)c->version);
+    char *real = vfs->absolute ? vfs->absolute(vfs->ctx, cfg_path) : x_strdup(cfg_path), *path = x_asprintf("%s.dynamic.%llx", real, (unsigned long long)c->version);
     struct wr w = wr_init(0);
 
     dynconf_text(&w, c, false);
@@ -247,4 +221,99 @@ int dynconf_backup(const struct vfs *vfs, const char *cfg_path, const char *text
 
     free(path);
     return rc;
+}
+
+/* ---- at a start ---- */
+
+static int bad(struct storage_error *err, const char *path, const char *why)
+{
+    (void)snprintf(err->text, sizeof(err->text), "%s: %s", path, why); /* a longer one is cut */
+    return RC_INVAL;
+}
+
+/* "zoo.cfg.dynamic.100000003" */
+static int64_t version_in_name(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    char *end = NULL;
+    unsigned long long v = dot && dot[1] ? strtoull(dot + 1, &end, 16) : 0;
+
+    return end && *end == '\0' && v <= INT64_MAX ? (int64_t)v : 0;
+}
+
+int dynconf_read(const struct vfs *vfs, const char *path, const struct quorum_options *opt, struct quorum_config **ret,
+                 struct storage_error *err)
+{
+    struct wr w = wr_init(0);
+    struct quorum_config *c = NULL;
+    struct quorum_error why = { "" };
+    int rc = read_whole(vfs, path, QUORUM_TEXT_MAX, &w, err);
+
+    if (rc == 0 && (str_has_prefix(wr_cstr(&w), "version") || strstr(wr_cstr(&w), "\nversion")))
+        rc = bad(err, path, "a line \"version\" must not be in it: the file's name says it");
+    else if (rc == 0 && quorum_config_parse(buf_of(w.p, w.n), opt, &c, &why) < 0)
+        rc = bad(err, path, why.text);
+    if (rc == 0)
+        *ret = quorum_config_with_version(c, version_in_name(path));
+    quorum_config_unref(c);
+    wr_free(&w);
+    return rc;
+}
+
+int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct quorum_options *opt, struct quorum_config **ret,
+                      struct storage_error *err)
+{
+    char *path = next_path(cfg_path);
+    struct wr w = wr_init(0);
+    struct quorum_error why = { "" };
+    int rc = read_whole(vfs, path, QUORUM_TEXT_MAX, &w, err);
+
+    *ret = NULL;
+    if (rc == RC_NOTFOUND)
+        rc = 0;
+    else if (rc == 0 && quorum_config_parse(buf_of(w.p, w.n), opt, ret, &why) < 0)
+        rc = bad(err, path, why.text);
+    wr_free(&w);
+    free(path);
+    return rc;
+}
+
+/* ---- what a running server keeps ---- */
+
+/* As the reference, we go on without: a directory of configuration files is often not ours to write. */
+static void not_kept(const struct dynconf_keeper *k, const char *why)
+{
+    log_error("quorum", "the configuration is not kept for the next start%s%s", k->cfg_path ? ": " : "", k->cfg_path ? why : "");
+}
+
+void dynconf_seen(struct dynconf_keeper *k, struct quorum_config *c)
+{
+    struct storage_error err = { "" };
+
+    if (!k->cfg_path)
+        return;
+    if (!c)
+        c = k->unkept;
+    if (!c)
+        dynconf_drop_next(k->vfs, k->cfg_path);
+    else if (dynconf_write_next(k->vfs, k->cfg_path, c, &err) < 0)
+        not_kept(k, err.text);
+}
+
+void dynconf_active(struct dynconf_keeper *k, struct quorum_config *c)
+{
+    struct storage_error err = { "" };
+
+    quorum_config_unref(k->unkept);
+    k->unkept = NULL;
+    if (k->cfg_path && dynconf_commit(k->vfs, k->cfg_path, c, k->my_sid, &err) == 0)
+        return;
+    not_kept(k, err.text);
+    k->unkept = quorum_config_ref(c);
+}
+
+void dynconf_keeper_done(struct dynconf_keeper *k)
+{
+    quorum_config_unref(k->unkept);
+    k->unkept = NULL;
 }

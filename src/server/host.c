@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/str.h"
-#include "dynconf.h"
 #include "server_internal.h"
 #include "zab/quorum.h"
 
@@ -187,27 +186,11 @@ static int64_t host_wall_ms(void *data)
     return clock_wall_ms();
 }
 
-/* As the reference, we go on without: a directory of configuration files is often not ours to write. */
-static void config_not_kept(const struct server *s, const char *why)
-{
-    log_error("quorum", "the configuration is not kept for the next start%s%s", s->cfg->path ? ": " : "", s->cfg->path ? why : "");
-}
-
-/* A committed list that zoo.cfg could not be made to name stays as the proposed one, which the next start takes beside the old one: a server that forgot it
- * could make a quorum of the old list with others that did. */
 static void host_config_seen(void *data, struct quorum_config *c)
 {
     struct server *s = data;
-    struct storage_error err = { "" };
 
-    if (!s->cfg->path)
-        return;
-    if (!c)
-        c = s->unkept;
-    if (!c)
-        dynconf_drop_next(s->storage.vfs, s->cfg->path);
-    else if (dynconf_write_next(s->storage.vfs, s->cfg->path, c, &err) < 0)
-        config_not_kept(s, err.text);
+    dynconf_seen(&s->keeper, c);
 }
 
 /* Only when our line in the list of servers says where, and says it anew. */
@@ -229,14 +212,8 @@ static void move_clients(struct server *s, const struct quorum_config *c)
 static void host_config_active(void *data, struct quorum_config *c)
 {
     struct server *s = data;
-    struct storage_error err = { "" };
 
-    quorum_config_unref(s->unkept);
-    s->unkept = NULL;
-    if (!s->cfg->path || dynconf_commit(s->storage.vfs, s->cfg->path, c, s->my_sid, &err) < 0) {
-        config_not_kept(s, err.text);
-        s->unkept = quorum_config_ref(c);
-    }
+    dynconf_active(&s->keeper, c);
     move_clients(s, c);
 }
 
@@ -336,6 +313,8 @@ int host_peer_new(struct server *s, struct storage_error *err)
         .serving = host_serving,
     };
     int rc = 0;
+
+    s->keeper = (struct dynconf_keeper){ .vfs = s->storage.vfs, .cfg_path = s->cfg->path, .my_sid = s->my_sid };
     if (s->cfg->ssl_quorum || s->cfg->port_unification)
         rc = tls_context_new(&s->cfg->quorum_tls, &s->quorum_tls, err);
     if (rc == 0 && s->cfg->quorum_sasl.enabled)

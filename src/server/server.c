@@ -290,7 +290,7 @@ static void server_free(struct server *s)
         close(s->listeners.items[i].fd);
     VEC_FREE(&s->listeners);
     free(s->client_address);
-    quorum_config_unref(s->unkept);
+    dynconf_keeper_done(&s->keeper);
     free(s->move_to);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++)
         net_done(&s->nets[i]);

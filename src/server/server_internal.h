@@ -25,6 +25,7 @@
 #include "base/map.h"
 #include "metrics.h"
 #include "server/clientwire.h"
+#include "server/dynconf.h"
 #include "server/peer.h"
 #include "server/server.h"
 #include "server/treelock.h"
@@ -289,7 +290,7 @@ struct server {
     void (*fatal)(void *data, const char *text);
     void *fatal_data;
     char *client_address;          /* of an ensemble: where our line in the list, or the file, says that clients connect. Core thread */
-    struct quorum_config *unkept;  /* committed, but zoo.cfg could not be made to name it: a reference; NULL: none. Core thread */
+    struct dynconf_keeper keeper;  /* of an ensemble: what the next start is to find. Core thread */
     char *move_to;                 /* where clients connect from now on ("ADDR:PORT"), for net thread 0 to carry out; under its fd_mutex */
     uint32_t next_net;             /* round robin of accepted connections; net thread 0 */
     char build[64];

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -204,6 +205,31 @@ static int posix_list(void *ctx, const char *path, void (*fn)(void *data, const 
     return rc;
 }
 
+static void posix_take_owner(void *ctx, const char *path, const char *like)
+{
+    struct stat st, own;
+
+    (void)ctx;
+    if (stat(like, &st) != 0 || stat(path, &own) != 0)
+        return;
+    bool same = own.st_uid == st.st_uid && own.st_gid == st.st_gid;
+    if (same || chown(path, st.st_uid, st.st_gid) == 0)
+        (void)chmod(path, st.st_mode & 0777); /* else it stays private */
+}
+
+static char *posix_absolute(void *ctx, const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    char *dir = slash == path ? x_strdup("/") : slash ? x_strndup(path, (size_t)(slash - path)) : x_strdup(".");
+    char *real = realpath(dir, NULL);
+
+    (void)ctx;
+    char *ret = real ? x_asprintf("%s/%s", strcmp(real, "/") == 0 ? "" : real, slash ? slash + 1 : path) : x_strdup(path);
+    free(dir);
+    free(real);
+    return ret;
+}
+
 const struct vfs *vfs_posix(void)
 {
     static const struct vfs v = {
@@ -221,6 +247,8 @@ const struct vfs *vfs_posix(void)
         .mkdir = posix_mkdir,
         .sync_dir = posix_sync_dir,
         .list = posix_list,
+        .take_owner = posix_take_owner,
+        .absolute = posix_absolute,
     };
     return &v;
 }

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "base/str.h"
-#include "dynconf.h"
+#include "server/dynconf.h"
 #include "properties.h"
 #include "server_internal.h"
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/str.h"
-#include "dynconf.h"
+#include "server/dynconf.h"
 
 #define MEMBERS                                                                                              \
     "server.2=b:1:2:participant;0.0.0.0:3\nserver.10=c:1:2:observer;0.0.0.0:3\nserver.1=a:1:2:participant\n"
@@ -195,10 +195,63 @@ static void test_modes(void **state)
     quorum_config_unref(c);
 }
 
+/* What is kept is what the next start reads. A committed list that the static file cannot be made to name stays as the proposed one. */
+static void test_keeper(void **state)
+{
+    char dir[] = "/tmp/quoll-dynconf-XXXXXX";
+    struct quorum_options opt = { 0 };
+    struct storage_error err = { "" };
+    struct quorum_config *c = config(MEMBERS "version=100000002"), *d = config(MEMBERS "version=100000005"), *got = NULL;
+
+    assert_non_null(mkdtemp(dir));
+    char *cfg = x_asprintf("%s/zoo.cfg", dir), *first = x_asprintf("%s.dynamic.100000002", cfg);
+    struct dynconf_keeper k = { .vfs = vfs_posix(), .cfg_path = cfg, .my_sid = 1 };
+    FILE *f = fopen(cfg, "w");
+    assert_true(f && fputs("dataDir=/d\n", f) >= 0);
+    fclose(f);
+
+    dynconf_seen(&k, c);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, &got, &err), 0);
+    assert_non_null(got);
+    assert_true(buf_eq(got->text, c->text));
+    quorum_config_unref(got);
+    dynconf_active(&k, c);
+    assert_null(k.unkept);
+    dynconf_seen(&k, NULL);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, &got, &err), 0);
+    assert_null(got);
+    assert_int_equal(dynconf_read(vfs_posix(), first, &opt, &got, &err), 0);
+    assert_true(buf_eq(got->text, c->text));
+    quorum_config_unref(got);
+
+    assert_int_equal(remove(cfg), 0); /* cannot be edited any more */
+    dynconf_seen(&k, d);
+    dynconf_active(&k, d);
+    assert_ptr_equal(k.unkept, d);
+    dynconf_seen(&k, NULL);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, &got, &err), 0);
+    assert_non_null(got);
+    assert_int_equal(got->version, 0x100000005);
+    quorum_config_unref(got);
+    dynconf_keeper_done(&k);
+
+    f = fopen(first, "a");
+    assert_true(f && fputs("\nversion=5\n", f) >= 0);
+    fclose(f);
+    assert_int_equal(dynconf_read(vfs_posix(), first, &opt, &got, &err), RC_INVAL);
+    char *clean = x_asprintf("rm -r %s", dir);
+    assert_int_equal(system(clean), 0);
+    free(clean);
+    free(first);
+    free(cfg);
+    quorum_config_unref(c);
+    quorum_config_unref(d);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = { cmocka_unit_test(test_text), cmocka_unit_test(test_edit), cmocka_unit_test(test_files),
-                                        cmocka_unit_test(test_modes) };
+                                        cmocka_unit_test(test_modes), cmocka_unit_test(test_keeper) };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -31,6 +31,10 @@ struct vfs {
     int (*sync_dir)(void *ctx, const char *path);
     /* Calls fn for every entry but . and .. */
     int (*list)(void *ctx, const char *path, void (*fn)(void *data, const char *name), void *data);
+    /* Where there are owners and working directories; NULL elsewhere. take_owner gives path the owner and mode of `like`, as far as we may: where the owner
+     * cannot be given, nobody gains. absolute: independent of the working directory; returns owned. */
+    void (*take_owner)(void *ctx, const char *path, const char *like);
+    char *(*absolute)(void *ctx, const char *path);
 };
 enum {
     VFS_READ = 1, VFS_WRITE = 2, VFS_CREATE = 4, VFS_TRUNCATE = 8,

@@ -1,4 +1,4 @@
-/* dynconf.h - the files that keep the ensemble's configuration between starts. Private to server.
+/* dynconf.h - the files that keep the ensemble's configuration between starts. All of it goes through a vfs.
  *
  * <cfg>.dynamic.<hex version>  a committed configuration, version in the name; dynamicConfigFile in <cfg> names the current one. Older ones stay
  * <cfg>.dynamic.next           a proposed one, with a version line; gone when nothing is proposed
@@ -22,6 +22,24 @@ int dynconf_write_next(const struct vfs *vfs, const char *cfg_path, const struct
 void dynconf_drop_next(const struct vfs *vfs, const char *cfg_path);
 /* Writes the dynamic file of c, then makes cfg_path name it. */
 int dynconf_commit(const struct vfs *vfs, const char *cfg_path, const struct quorum_config *c, int64_t my_sid, struct storage_error *err);
+/* What the files say at a start. The dynamic file carries its version in its name; *ret owned. RC_INVAL: not an ensemble's list; RC_NOTFOUND, RC_IO. */
+int dynconf_read(const struct vfs *vfs, const char *path, const struct quorum_options *opt, struct quorum_config **ret, struct storage_error *err);
+/* The proposed one, *ret owned; NULL and 0: none was when the server stopped. */
+int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct quorum_options *opt, struct quorum_config **ret,
+                      struct storage_error *err);
+
+/* What a running server keeps: config_seen and config_active of peer_host.h. A committed list that the static file could not be made to name stays as
+ * the proposed one, which the next start takes beside the old one: a server that forgot it could make a quorum of the old list with others that did. */
+struct dynconf_keeper {
+    const struct vfs *vfs;
+    const char *cfg_path;         /* borrowed; NULL: nothing can be kept */
+    int64_t my_sid;
+    struct quorum_config *unkept; /* a reference; NULL: none */
+};
+void dynconf_seen(struct dynconf_keeper *k, struct quorum_config *c);
+void dynconf_active(struct dynconf_keeper *k, struct quorum_config *c);
+void dynconf_keeper_done(struct dynconf_keeper *k);
+
 int dynconf_backup(const struct vfs *vfs, const char *cfg_path, const char *text, struct storage_error *err);
 
 #endif
