@@ -203,8 +203,8 @@ const struct command cmd_ensemble = {
     .name = "ensemble",
     .args = "",
     .summary = "show or change the members of an ensemble",
-    .text = "Prints the servers of the ensemble and the version of their list. With --add, --remove or --replace changes it first, while the ensemble runs; "
-            "the servers need reconfigEnabled=true, and a server that is to join has to be started before.\n\n"
+    .text = "Prints the servers of the ensemble and the version of their list. With --add, --remove or --replace changes it first, while the\n"
+            "ensemble runs; the servers need reconfigEnabled=true, and a server that is to join has to be started before.\n\n"
             "  quoll ensemble --zk zk1:2181\n"
             "  quoll ensemble --auth digest:super:secret --add 'server.4=zk4:2888:3888;2181'\n"
             "  quoll ensemble --auth digest:super:secret --remove 2 --if-version 100000003",
