@@ -466,6 +466,33 @@ static void give_up_early(struct peer *p)
     zab_leader_stop(p->leader);
 }
 
+/* A quorum made us leader, and is none any more before it came: waiting for initLimit would only keep the service away. */
+static void deserted(struct peer *p, int64_t sid)
+{
+    struct zab_leader_stats st;
+
+    if (!p->leader)
+        return;
+    zab_leader_stats(p->leader, &st);
+    if (st.phase != ZAB_LEADER_DISCOVERY)
+        return;
+    log_info("quorum", "server %lld looks for a leader again: without it no quorum has elected us", (long long)sid);
+    p->counts.disloyal++;
+    zab_leader_stop(p->leader);
+}
+
+/* We still try to connect to it, and it said that it does not lead. */
+static void leader_looking(struct peer *p)
+{
+    struct zab_learner_stats st;
+
+    if (!p->learner)
+        return;
+    zab_learner_stats(p->learner, &st);
+    if (st.phase == ZAB_LEARNER_CONNECTING)
+        learn_closed(p, "it looks for a leader itself");
+}
+
 static bool election_step(struct peer *p)
 {
     const struct election_effect *fx;
@@ -490,6 +517,12 @@ static bool election_step(struct peer *p)
             break;
         case ELECTION_VOTER_LOOKING:
             give_up_early(p);
+            break;
+        case ELECTION_DESERTED:
+            deserted(p, fx[i].sid);
+            break;
+        case ELECTION_LEADER_LOOKING:
+            leader_looking(p);
             break;
         }
     }

@@ -96,6 +96,7 @@ void election_closed(struct qconn *c)
         return;
     if (s->conn == c) {
         s->conn = NULL;
+        follow_lost(c->q, s->sid);
     } else {
         s->greeting = NULL;
         s->called_ms = qnet_now(c->q); /* before we try again */
@@ -113,6 +114,7 @@ static void adopt(struct qnet *q, struct qserver *s, struct qconn *c)
     c->sid = s->sid;
     c->deadline_ms = QNET_NEVER;
     qconn_set_role(c, QCONN_ELECTION);
+    follow_lost(q, s->sid);
     if (old)
         qconn_close(old, 0);
     s->greeting = NULL;
@@ -470,6 +472,7 @@ static void restart_one(struct qnet *q, struct qserver *s)
     s->queued = false;
     s->called_ms = -CALL_BACK_MS;
     s->conn = s->greeting = NULL;
+    follow_lost(q, s->sid);
     qdial_cancel(s->dial);
     s->dial = NULL;
     if (c)

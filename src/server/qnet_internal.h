@@ -196,6 +196,8 @@ struct qfollow {
     bool active;
     struct net_name *names;
     size_t names_len;
+    int64_t sid;
+    bool lives; /* its election connection has stood ever since: who refuses is there, and may only be slow to listen */
     struct qdial *dial;
     struct qconn *conn;
     int64_t begun_ms, limit_ms; /* absolute */
@@ -253,6 +255,8 @@ void election_input(struct qconn *c); /* QCONN_HELLO, QCONN_ELECTION */
 void election_writable(struct qconn *c);
 void election_closed(struct qconn *c); /* detaches it */
 void election_authenticated(struct qconn *c); /* QCONN_HELLO, QCONN_GREETING */
+
+void follow_lost(struct qnet *q, int64_t sid); /* the election connection with it is gone or another one now */
 
 void leader_accepted(struct qnet *q, int fd, const struct sockaddr_storage *from);
 void leader_input(struct qconn *c);

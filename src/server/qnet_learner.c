@@ -32,12 +32,32 @@ void qnet_follow(struct qnet *q, const struct quorum_member *leader, int64_t lim
     struct qfollow *f = &q->follow;
 
     qnet_unfollow(q);
-    *f = (struct qfollow){ .active = true, .begun_ms = now_ms, .limit_ms = now_ms + limit_ms, .retry_ms = now_ms };
+    *f = (struct qfollow){ .active = true, .sid = leader->sid, .lives = qnet_election_connected(q, leader->sid), .begun_ms = now_ms, .limit_ms = now_ms + limit_ms, .retry_ms = now_ms };
     f->names_len = leader->addrs_len;
     f->names = x_calloc(f->names_len, sizeof(*f->names));
     for (size_t i = 0; i < f->names_len; i++)
         f->names[i] = (struct net_name){ x_strdup(leader->addrs[i].host), leader->addrs[i].quorum_port };
     (void)snprintf(f->why, sizeof(f->why), "no time to connect"); /* fits */
+}
+
+void follow_lost(struct qnet *q, int64_t sid)
+{
+    if (q->follow.sid == sid)
+        q->follow.lives = false;
+}
+
+/* From one that does not answer at all nothing is to be expected: it may be heard and not hear, and would be elected again and again (the reference
+ * spends initLimit on each time). One that refuses will listen, if it lives: a server of Apache's waits 200 ms longer than we do before it knows that it
+ * leads, and may be stopped or starved meanwhile. Who leaves too soon has another round then and is of no use to it, and both wait until its
+ * initLimit is over. */
+static bool is_hopeless(const struct qnet *q, const struct qdial *d, int64_t retry_ms)
+{
+    const struct qfollow *f = &q->follow;
+    int64_t patience = (int64_t)q->opt.follow_delay_ms * TRIES;
+
+    if (f->lives)
+        patience = MAX(patience, q->opt.hello_timeout_ms);
+    return d->silent || (f->tries >= TRIES && retry_ms - f->begun_ms > patience);
 }
 
 static void give_up(struct qnet *q)
@@ -92,9 +112,7 @@ void follow_dialed(struct qdial *d, int fd)
     /* A tenth, a fifth ... of the delay at first: the election told the leader when it told us, and it is about to listen. */
     if (f->tries < 4)
         delay = MAX(delay * (1 << (f->tries - 1)) / 10, 1);
-    /* A leader that is about to listen refuses until then. From one that does not answer at all nothing is to be expected: it may be heard and
-     * not hear, and would be elected again and again (the reference spends initLimit on each time). */
-    if (d->silent || (f->tries >= TRIES && q->now_ms + delay - f->begun_ms > (int64_t)q->opt.follow_delay_ms * TRIES))
+    if (is_hopeless(q, d, q->now_ms + delay))
         give_up(q);
     else
         f->retry_ms = MIN(q->now_ms + delay, f->limit_ms);

@@ -50,6 +50,8 @@ struct vfollow {
     bool active;
     struct vsock *dial;
     struct vqconn *conn;
+    int64_t sid;
+    bool lives; /* qnet_learner.c */
     uint32_t host;
     int64_t begun_ms, limit_ms, retry_ms;
     int tries;
@@ -120,11 +122,19 @@ static struct vqconn *conn_new(struct qnet *q, enum vq_role role, struct vsock *
     return c;
 }
 
+static void follow_lost(struct qnet *q, int64_t sid)
+{
+    if (q->follow.sid == sid)
+        q->follow.lives = false;
+}
+
 static void server_detach(struct qnet *q, struct vqconn *c)
 {
     for (size_t i = 0; i < q->servers.len; i++)
-        if (q->servers.items[i]->conn == c)
+        if (q->servers.items[i]->conn == c) {
             q->servers.items[i]->conn = NULL;
+            follow_lost(q, q->servers.items[i]->sid);
+        }
 }
 
 static void stream_done(struct vqconn *c, int rc)
@@ -262,6 +272,7 @@ static void adopt(struct qnet *q, struct vserver *s, struct vqconn *c)
 {
     struct vqconn *old = s->conn;
 
+    follow_lost(q, s->sid);
     s->conn = c;
     c->sid = s->sid;
     c->role = VQ_ELECTION;
@@ -524,8 +535,18 @@ static void q_unfollow(struct qnet *q)
 static void q_follow(struct qnet *q, const struct quorum_member *leader, int64_t limit_ms, int64_t now_ms)
 {
     q_unfollow(q);
-    q->follow = (struct vfollow){ .active = true, .host = vquorum_host(leader->sid), .begun_ms = now_ms, .limit_ms = now_ms + limit_ms,
-                                  .retry_ms = now_ms };
+    q->follow = (struct vfollow){ .active = true, .sid = leader->sid, .lives = server_of(q, leader->sid)->conn != NULL,
+                                  .host = vquorum_host(leader->sid), .begun_ms = now_ms, .limit_ms = now_ms + limit_ms, .retry_ms = now_ms };
+}
+
+static bool is_hopeless(const struct qnet *q, int64_t retry_ms)
+{
+    const struct vfollow *f = &q->follow;
+    int64_t patience = q->opt.follow_delay_ms * TRIES;
+
+    if (f->lives)
+        patience = MAX(patience, q->opt.hello_timeout_ms);
+    return f->tries >= TRIES && retry_ms - f->begun_ms > patience;
 }
 
 static void give_up(struct qnet *q)
@@ -543,7 +564,7 @@ static void follow_failed(struct qnet *q)
     f->dial = NULL;
     if (f->tries < 4)
         delay = MAX(delay * (1 << (f->tries - 1)) / 10, 1);
-    if (f->tries >= TRIES && q->now_ms + delay - f->begun_ms > q->opt.follow_delay_ms * TRIES)
+    if (is_hopeless(q, q->now_ms + delay))
         give_up(q);
     else
         f->retry_ms = MIN(q->now_ms + delay, f->limit_ms);

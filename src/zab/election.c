@@ -39,7 +39,7 @@ struct election {
     struct ballots received;   /* of this round */
     struct ballots settled;    /* of servers that are not looking */
     struct ballots inbox;      /* in order of arrival */
-    struct sid_set agreeing;   /* scratch of has_quorum */
+    struct sid_set agreeing;   /* scratch of has_quorum; once it is decided, those who agreed and have not changed their minds. Empty: not elected */
     struct VEC(struct election_effect) effects;
     struct VEC(struct quorum_config *) retired; /* effects borrow from them */
 };
@@ -394,6 +394,18 @@ void election_restart(struct election *e, int64_t now_ms)
         election_start(e, e->last_zxid, e->current_epoch, now_ms);
 }
 
+/* While we lead. Who votes for us in our round has only been slower; in a later round it left, and comes back to a quorum only. */
+static void on_voter_looking(struct election *e, int64_t sid, struct vote v)
+{
+    effect_push(e, ELECTION_VOTER_LOOKING)->sid = sid;
+    if (e->agreeing.len == 0)
+        return;
+    if (v.round == e->vote.round && v.leader == e->opt.my_sid)
+        (void)sid_set_add(&e->agreeing, sid);
+    else if (v.round > e->vote.round && sid_set_remove(&e->agreeing, sid) && !quorum_view_has_quorum(election_view(e), &e->agreeing))
+        effect_push(e, ELECTION_DESERTED)->sid = sid;
+}
+
 void election_receive(struct election *e, int64_t sid, const struct notification *n, int64_t now_ms)
 {
     struct vote v = { n->leader, n->zxid, n->round, n->peer_epoch };
@@ -419,7 +431,9 @@ void election_receive(struct election *e, int64_t sid, const struct notification
     if (n->state != ZAB_LOOKING)
         return;
     if (e->state == ZAB_LEADING)
-        effect_push(e, ELECTION_VOTER_LOOKING)->sid = sid;
+        on_voter_looking(e, sid, v);
+    else if (sid == e->vote.leader && (v.leader != sid || v.round != e->vote.round))
+        effect_push(e, ELECTION_LEADER_LOOKING)->sid = sid;
     send_vote(e, sid, e->vote);
 }
 
@@ -456,6 +470,7 @@ bool election_designate(struct election *e, int64_t leader, int64_t zxid)
     if (e->state == ZAB_LOOKING || e->vote.leader == leader)
         return false;
     e->vote = (struct vote){ leader, zxid, -1, -1 };
+    sid_set_clear(&e->agreeing); /* named, not elected */
     return true;
 }
 

@@ -2,6 +2,7 @@
 logged, observers of either kind, and the same trees everywhere afterwards."""
 import re
 import shutil
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -220,6 +221,23 @@ def test_observers(build_dir):
         assert not [p for p in found if p.startswith("/by")]
     finally:
         e.close()
+
+
+def test_leader_slow_to_listen(build_dir):
+    """A server of Apache's that has won an election and is held up before it listens to its followers: they wait. One that leaves instead has a vote of
+    another round afterwards, the leader waits for it, and with the third server down there is no service until initLimit ends that."""
+    need_apache()
+    with Ensemble(build_dir, "qaq", {"initLimit": 80, "syncLimit": 20}) as e:
+        ours, theirs, leader = e.servers
+        assert e.leader() is leader
+        said = Said(ours)
+        leader.kill9()
+        eventually(lambda: "following: server 2 leads" in said.text(), 20, f"the election\n{e.logs(20)}")
+        theirs.pause()
+        time.sleep(1)  # longer than the reference tries to connect
+        theirs.resume()
+        eventually(lambda: e.mode(ours) == "follower", 20, f"service; initLimit is 40 s\n{e.logs(20)}")
+        assert said.text().count("looking for a leader") == 1
 
 
 class Pipeline:

@@ -89,7 +89,7 @@ def notification(state, leader, zxid, rnd, epoch, config):
 
 
 class FakeVoter:
-    """Server 1, as far as the election port goes: votes for whoever asks, and follows nobody."""
+    """A server, as far as the election port goes: votes for whoever asks, and follows nobody."""
 
     def __init__(self, port):
         self.listener = socket.create_server(("127.0.0.1", port))
@@ -122,29 +122,33 @@ class FakeVoter:
 
 @pytest.mark.parametrize("limit", [100, -1])
 def test_leader_gives_up_early(build_dir, limit):
-    """leader.maxTimeToWaitForEpoch: a voter that looks again while the leader still waits for its epoch ends that wait; by default initLimit does."""
-    lines = {f"server.{i}": f"127.0.0.1:{free_port()}:{free_port()}" for i in (1, 2)}
-    server = QuollMember(build_dir, 2, {"initLimit": 100, "syncLimit": 5, "leader.maxTimeToWaitForEpoch": limit, **lines})
-    fake = FakeVoter(int(lines["server.1"].split(":")[2]))
+    """leader.maxTimeToWaitForEpoch: any voter that looks again while the leader still waits for its epoch ends that wait. By default one that
+    leaves no quorum of those who elected the leader does, since the wait is of no use then (ZOOKEEPER-3109)."""
+    lines = {f"server.{i}": f"127.0.0.1:{free_port()}:{free_port()}" for i in (1, 2, 3)}
+    server = QuollMember(build_dir, 3, {"initLimit": 100, "syncLimit": 5, "leader.maxTimeToWaitForEpoch": limit, **lines})
+    fakes = [FakeVoter(int(lines[f"server.{i}"].split(":")[2])) for i in (1, 2)]
     try:
         server.start(wait=False)
-        fake.meet()
-        vote, config = fake.hear()
-        assert vote[0] == LOOKING and vote[1] == 2
-        fake.socket.sendall(notification(LOOKING, *vote[1:], config))
-        eventually(lambda: "leading: server 2 leads" in server.log_path.read_text(), 10, "an elected leader")
+        for fake in fakes:
+            fake.meet()
+            vote, config = fake.hear()
+            assert vote[0] == LOOKING and vote[1] == 3
+        for fake in fakes:
+            fake.socket.sendall(notification(LOOKING, *vote[1:], config))
+        eventually(lambda: "leading: server 3 leads" in server.log_path.read_text(), 10, "an elected leader")
         time.sleep(0.3)  # the limit has to pass
-        fake.socket.sendall(notification(LOOKING, 1, 0, vote[3] + 1, 0, config))
-        if limit > 0:
-            eventually(lambda: "leading no longer" in server.log_path.read_text(), 5, "giving up")
-        else:
-            vote, _ = fake.hear()
-            while vote[0] != LEADING:  # its answer: it still leads
-                vote, _ = fake.hear()
+        fakes[0].socket.sendall(notification(LOOKING, 1, 0, vote[3] + 1, 0, config))
+        if limit < 0:
+            said, _ = fakes[0].hear()
+            while said[0] != LEADING:  # its answer: it still leads
+                said, _ = fakes[0].hear()
             assert "leading no longer" not in server.log_path.read_text()
+            fakes[1].socket.sendall(notification(LOOKING, 2, 0, vote[3] + 1, 0, config))
+        eventually(lambda: "leading no longer" in server.log_path.read_text(), 5, "giving up")
     finally:
         server.close()
-        fake.close()
+        for fake in fakes:
+            fake.close()
 
 
 def test_observer_delays(build_dir):

@@ -724,6 +724,36 @@ static void test_follow_waits_for_the_leader(void **state)
     world_done(&w);
 }
 
+/* A leader that refuses and whose election connection stands is alive: it will listen. Once that connection breaks it is as with any other. */
+static void test_follow_is_patient_with_the_living(void **state)
+{
+    struct world w;
+
+    world_init(&w, 2, NULL);
+    w.opt.follow_delay_ms = 20; /* patience without it: 100 ms */
+    start(&w, 1);
+    start(&w, 2);
+    UNTIL(&w, qnet_election_listening(w.s[1].q) && qnet_election_listening(w.s[2].q));
+    say(&w.s[1], 2, 12);
+    say(&w.s[2], 1, 21);
+    UNTIL(&w, w.s[1].last_zxid[2] == 21 && w.s[2].last_zxid[1] == 12 && paired(&w, 1, 2));
+    int64_t begun = clock_mono_ms();
+    qnet_follow(w.s[2].q, quorum_config_member(w.config, 1), 60000, begun);
+    UNTIL(&w, w.s[2].lclosed > 0 || clock_mono_ms() - begun > 400);
+    assert_int_equal(w.s[2].lclosed, 0);
+    assert_int_equal(qnet_lead_start(w.s[1].q), 0);
+    UNTIL(&w, w.s[2].open);
+    qnet_unfollow(w.s[2].q);
+    UNTIL(&w, w.s[1].closed == 1);
+    qnet_lead_stop(w.s[1].q);
+    begun = clock_mono_ms();
+    qnet_follow(w.s[2].q, quorum_config_member(w.config, 1), 60000, begun);
+    stop(&w, 1);
+    UNTIL(&w, w.s[2].lclosed == 1);
+    assert_true(clock_mono_ms() - begun < w.opt.hello_timeout_ms);
+    world_done(&w);
+}
+
 /* Where nobody even refuses (a dead machine, a cut that lets the leader speak and not hear), waiting longer changes nothing. */
 static void test_follow_gives_up_on_silence(void **state)
 {
@@ -921,6 +951,7 @@ int main(void)
         cmocka_unit_test(test_packets),
         cmocka_unit_test(test_close_is_noticed),
         cmocka_unit_test(test_follow_waits_for_the_leader),
+        cmocka_unit_test(test_follow_is_patient_with_the_living),
         cmocka_unit_test(test_follow_gives_up_on_silence),
         cmocka_unit_test(test_quorum_port_garbage),
         cmocka_unit_test(test_slow_peer),

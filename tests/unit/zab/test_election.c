@@ -72,6 +72,10 @@ static const char *told(struct fix *f)
             wr_printf(&f->log, "adopted %" PRIx64, (uint64_t)v[i].config->version);
         } else if (v[i].type == ELECTION_VOTER_LOOKING) {
             wr_printf(&f->log, "voter %" PRId64 " is looking", v[i].sid);
+        } else if (v[i].type == ELECTION_DESERTED) {
+            wr_printf(&f->log, "deserted by %" PRId64, v[i].sid);
+        } else if (v[i].type == ELECTION_LEADER_LOOKING) {
+            wr_printf(&f->log, "leader %" PRId64 " is looking", v[i].sid);
         } else {
             wr_text(&f->log, v[i].type == ELECTION_RESTART ? "restart" : "connect all");
         }
@@ -244,6 +248,41 @@ static void test_ignored(void **state)
     /* ...but it may join those that have settled. */
     (void)recv(&f, 2, 'L', 2, 9, 4, 1);
     assert_string_equal(recv(&f, 3, 'f', 2, 9, 4, 1), "decided following 2 zxid 9 round 4 epoch 1\n");
+    fix_free(&f);
+}
+
+/* A leader hears when those who elected it are no quorum any more. */
+static void test_deserted(void **state)
+{
+    struct fix f = fix_new(3, FIVE, NULL);
+
+    (void)start(&f, 9, 1);
+    (void)recv(&f, 1, 'l', 3, 9, 1, 1);
+    (void)recv(&f, 2, 'l', 3, 9, 1, 1);
+    assert_non_null(strstr(pass(&f, 200, true), "decided leading 3"));
+    /* One more agrees, late: one may leave. Who was never with us may do as it likes. */
+    assert_string_equal(recv(&f, 4, 'l', 3, 9, 1, 1), "voter 4 is looking\n4 < leading 3 zxid 9 round 1 epoch 1\n");
+    assert_string_equal(recv(&f, 1, 'l', 1, 5, 2, 1), "voter 1 is looking\n1 < leading 3 zxid 9 round 1 epoch 1\n");
+    assert_string_equal(recv(&f, 5, 'l', 5, 5, 2, 1), "voter 5 is looking\n5 < leading 3 zxid 9 round 1 epoch 1\n");
+    /* An older round is one that has just started. */
+    assert_string_equal(recv(&f, 2, 'l', 2, 5, 0, 1), "voter 2 is looking\n2 < leading 3 zxid 9 round 1 epoch 1\n");
+    assert_string_equal(recv(&f, 2, 'l', 2, 5, 2, 1), "voter 2 is looking\ndeserted by 2\n2 < leading 3 zxid 9 round 1 epoch 1\n");
+    fix_free(&f);
+}
+
+/* Who follows hears when its leader looks for one itself. */
+static void test_leader_looks_again(void **state)
+{
+    struct fix f = fix_new(1, FIVE, NULL);
+
+    (void)start(&f, 5, 1);
+    (void)recv(&f, 3, 'l', 3, 9, 1, 1);
+    (void)recv(&f, 2, 'l', 3, 9, 1, 1);
+    assert_non_null(strstr(pass(&f, 200, true), "decided following 3"));
+    assert_string_equal(recv(&f, 3, 'l', 3, 9, 1, 1), "3 < following 3 zxid 9 round 1 epoch 1\n"); /* it does not know yet */
+    assert_string_equal(recv(&f, 4, 'l', 4, 9, 2, 1), "4 < following 3 zxid 9 round 1 epoch 1\n"); /* not our leader */
+    assert_string_equal(recv(&f, 3, 'l', 3, 9, 2, 1), "leader 3 is looking\n3 < following 3 zxid 9 round 1 epoch 1\n");
+    assert_string_equal(recv(&f, 3, 'l', 4, 9, 1, 1), "leader 3 is looking\n3 < following 3 zxid 9 round 1 epoch 1\n");
     fix_free(&f);
 }
 
@@ -492,6 +531,8 @@ int main(void)
         cmocka_unit_test(test_backoff),
         cmocka_unit_test(test_rounds),
         cmocka_unit_test(test_ignored),
+        cmocka_unit_test(test_deserted),
+        cmocka_unit_test(test_leader_looks_again),
         cmocka_unit_test(test_answers_when_settled),
         cmocka_unit_test(test_joining),
         cmocka_unit_test(test_old_versions),

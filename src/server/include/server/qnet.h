@@ -146,7 +146,7 @@ void qnet_peer_stream_more(struct qnet *q, uint64_t conn);
 /* ---- learner ---- */
 
 /* Connects to the leader's quorum addresses: tries as long as the reference's five, follow_delay_ms apart, would take (the first ones closer together, since the
- * leader opens its port about now), none after limit_ms from now. Then leader_open or leader_closed. Ends a connection there was. */
+ * leader opens its port about now), or up to hello_timeout_ms while the election connection with it stands; none after limit_ms from now. Then leader_open or leader_closed. Ends a connection there was. */
 void qnet_follow(struct qnet *q, const struct quorum_member *leader, int64_t limit_ms, int64_t now_ms);
 void qnet_unfollow(struct qnet *q); /* no more callbacks; sends what waits, for a moment */
 void qnet_leader_send(struct qnet *q, struct buf bytes); /* does nothing without a connection */
