@@ -3,10 +3,6 @@
  * A round    take the inbox; tick; hand every message to the core; carry out the effects (appends to the log thread, answers to the
  *            net threads' outboxes); tell the core what became durable; apply it in batches under the write lock, filling outboxes in the
  *            same critical section, so that a net thread never executes a read of the new state before it has the events. */
-#include <errno.h>
-#include <poll.h>
-#include <unistd.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "server_internal.h"
@@ -66,8 +62,7 @@ static void log_push(struct round *r, const struct core_effect *fx, size_t count
         }
         VEC_PUSH(&l->pending.entries, e);
     }
-    pthread_cond_signal(&l->cond);
-    pthread_mutex_unlock(&l->mutex);
+    logger_unlock(l);
 }
 
 static bool is_for_net(const struct core_effect *e)
@@ -306,9 +301,6 @@ static bool has_work(struct round *r)
 static void core_wait(struct round *r)
 {
     struct server *s = r->s;
-    struct pollfd fds[2] = { { s->core_waker.fd, POLLIN, 0 }, { s->peer ? qnet_fd(s->qnet) : -1, POLLIN, 0 } };
-    uint64_t count;
-
     atomic_store(&s->core_waker.sleeping, true);
     if (!has_work(r)) {
         int64_t wake = core_next_wake(s->core);
@@ -316,11 +308,13 @@ static void core_wait(struct round *r)
 
         if (atomic_load(&s->stop) != RUNNING)
             wait = MIN(wait, 10);
-        (void)poll(fds, s->peer ? 2 : 1, (int)MAX(0, MIN(wait, 60000))); /* EINTR: another round */
+        wait = MAX(0, MIN(wait, 60000));
+        if (s->peer)
+            qnet_wait(s->qnet, (int)wait);
+        else
+            waker_wait(&s->core_waker, (int)wait);
     }
     atomic_store(&s->core_waker.sleeping, false);
-    while (read(s->core_waker.fd, &count, sizeof(count)) < 0 && errno == EINTR)
-        ;
 }
 
 void *core_main(void *arg)

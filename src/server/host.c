@@ -326,7 +326,7 @@ int host_peer_new(struct server *s, struct storage_error *err)
         return rc;
     struct qnet_events events = peer_net_events(s->peer);
     struct qnet_options opt = net_options(s);
-    if (qnet_new(&opt, &events, &s->qnet) == 0)
+    if (qnet_new(&opt, &events, &s->qnet) == 0 && qnet_wake_by(s->qnet, s->core_waker.fd) == 0)
         return 0;
     snprintf(err->text, sizeof(err->text), "no descriptors for the quorum's sockets");
     return RC_IO;

@@ -68,8 +68,11 @@ static void *logger_main(void *arg)
         l->busy = false;
         if (l->pending.entries.len == 0)
             pthread_cond_broadcast(&l->idle);
-        while (l->pending.entries.len == 0 && !l->stop)
+        while (l->pending.entries.len == 0 && !l->stop) {
+            l->asleep = true;
             pthread_cond_wait(&l->cond, &l->mutex);
+        }
+        l->asleep = false;
         l->busy = true;
         struct log_batch t = l->current;
         l->current = l->pending;
@@ -82,6 +85,17 @@ static void *logger_main(void *arg)
         l->current.entries.len = 0;
         wr_reset(&l->current.bytes);
     }
+}
+
+/* Signalled after unlocking, or the woken thread would only run into the mutex. */
+void logger_unlock(struct logger *l)
+{
+    bool wake = l->asleep;
+
+    l->asleep = false;
+    pthread_mutex_unlock(&l->mutex);
+    if (wake)
+        pthread_cond_signal(&l->cond);
 }
 
 void logger_push(struct server *s, struct log_batch *b)
@@ -108,8 +122,7 @@ void logger_push(struct server *s, struct log_batch *b)
             VEC_PUSH(&l->pending.entries, e);
         }
     }
-    pthread_cond_signal(&l->cond);
-    pthread_mutex_unlock(&l->mutex);
+    logger_unlock(l);
     b->entries.len = 0;
     wr_reset(&b->bytes);
 }

@@ -32,6 +32,17 @@ void waker_wake(struct waker *w)
         ;
 }
 
+void waker_wait(struct waker *w, int wait_ms)
+{
+    struct pollfd fd = { w->fd, POLLIN, 0 };
+    uint64_t count;
+
+    if (poll(&fd, 1, wait_ms) <= 0) /* EINTR: as if the time had passed */
+        return;
+    while (read(w->fd, &count, sizeof(count)) < 0 && errno == EINTR)
+        ;
+}
+
 /* ---- net -> core ---- */
 
 enum { SPARE_MAX = 64, SPARE_BYTES_MAX = 1 << 20 };

@@ -5,10 +5,8 @@
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <unistd.h>
 
-#define EVENTS 64
 #define GRIPE_WINDOW_MS 10000
 #define GRIPES 5
 
@@ -106,6 +104,8 @@ int qnet_new(const struct qnet_options *opt, const struct qnet_events *ev, struc
     election_init(q);
     q->resolver = resolver_new(opt->resolve, opt->resolve_data);
     q->resolver_source.kind = QSOURCE_RESOLVER;
+    q->waker_source.kind = QSOURCE_WAKER;
+    q->found_count = -1;
     if (!q->resolver || qnet_watch(q, resolver_fd(q->resolver), EPOLLIN, &q->resolver_source) != 0) {
         qnet_free(q);
         return RC_IO;
@@ -142,6 +142,18 @@ void qnet_free(struct qnet *q)
 int qnet_fd(const struct qnet *q)
 {
     return q->epoll;
+}
+
+int qnet_wake_by(struct qnet *q, int fd)
+{
+    return qnet_watch(q, fd, EPOLLIN | EPOLLET, &q->waker_source) == 0 ? 0 : RC_IO;
+}
+
+/* What is found stays valid until the turn: what is closed between is only freed at the end of one. */
+void qnet_wait(struct qnet *q, int wait_ms)
+{
+    ASSERT(!q->running);
+    q->found_count = MAX(0, epoll_wait(q->epoll, q->found, QNET_EVENTS, wait_ms)); /* interrupted: as if nothing came */
 }
 
 static void swap_config(struct quorum_config **slot, struct quorum_config *c)
@@ -213,6 +225,8 @@ static void dispatch(struct qnet *q, struct qsource *s, uint32_t events)
     switch (s->kind) {
     case QSOURCE_RESOLVER:
         take_answers(q);
+        break;
+    case QSOURCE_WAKER:
         break;
     case QSOURCE_LISTENER:
         qlistener_event(CONTAINER_OF(s, struct qlistener, source));
@@ -299,14 +313,13 @@ static void flush_between(struct qconn *c)
 
 void qnet_run(struct qnet *q, int64_t now_ms)
 {
-    struct epoll_event events[EVENTS];
-
-    ASSERT(!q->running);
+    if (q->found_count < 0)
+        qnet_wait(q, 0);
     q->running = true;
     q->now_ms = now_ms;
-    int n = epoll_wait(q->epoll, events, EVENTS, 0);
-    for (int i = 0; i < n; i++) /* -1: interrupted, the next turn will see */
-        dispatch(q, events[i].data.ptr, events[i].events);
+    for (int i = 0; i < q->found_count; i++)
+        dispatch(q, q->found[i].data.ptr, q->found[i].events);
+    q->found_count = -1;
     run_timers(q);
     run_list(&q->ready, offsetof(struct qconn, ready), qconn_ready);
     run_list(&q->dirty, offsetof(struct qconn, dirty), flush_in_turn);

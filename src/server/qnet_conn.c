@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -539,8 +538,9 @@ static bool in_room(struct qconn *c)
     return c->in_len < c->in_cap;
 }
 
-/* Reads this turn's share. 0, RC_IO. */
-static int qconn_fill(struct qconn *c)
+/* Reads this turn's share. A read that leaves room has emptied the socket: what comes later is told anew. So is the end of the stream, but `to_end` looks for it
+ * at once. 0, RC_IO. */
+static int qconn_fill(struct qconn *c, bool to_end)
 {
     for (size_t share = READ_SHARE; share > 0;) {
         if (!in_room(c))
@@ -557,6 +557,8 @@ static int qconn_fill(struct qconn *c)
         c->in_len += (size_t)n;
         c->received += (uint64_t)n;
         share -= (size_t)n;
+        if ((size_t)n < room && !c->tls && !to_end)
+            return 0;
     }
     if (c->tls && tls_has_input(c->tls))
         qconn_mark_ready(c);
@@ -647,7 +649,7 @@ void qconn_ready(struct qconn *c)
         qconn_fail(c, c->broken);
     else if (c->paused)
         return;
-    else if (c->tls && tls_has_input(c->tls) && qconn_fill(c) < 0)
+    else if (c->tls && tls_has_input(c->tls) && qconn_fill(c, false) < 0)
         broke_in_turn(c);
     else
         input(c);
@@ -660,7 +662,7 @@ void qconn_event(struct qconn *c, uint32_t events)
         return;
     }
     if (!c->paused && (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP))) {
-        int rc = qconn_fill(c);
+        int rc = qconn_fill(c, events & (EPOLLRDHUP | EPOLLERR | EPOLLHUP));
         if (c->shaking && tls_is_ready(c->tls)) {
             c->shaking = false;
             c->deadline_ms = QNET_NEVER;

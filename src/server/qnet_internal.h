@@ -14,6 +14,8 @@
 #ifndef SERVER_QNET_INTERNAL_H
 #define SERVER_QNET_INTERNAL_H
 
+#include <sys/epoll.h>
+
 #include "server/qauth.h"
 #include "server/qnet.h"
 #include "server/tls.h"
@@ -28,7 +30,8 @@
 #include "base/log.h"
 #include "base/map.h"
 
-enum qsource_kind { QSOURCE_RESOLVER, QSOURCE_LISTENER, QSOURCE_DIAL, QSOURCE_CONN };
+enum qsource_kind { QSOURCE_RESOLVER, QSOURCE_WAKER, QSOURCE_LISTENER, QSOURCE_DIAL, QSOURCE_CONN };
+#define QNET_EVENTS 64
 struct qsource {
     enum qsource_kind kind;
     bool dead;
@@ -213,7 +216,9 @@ struct qnet {
     bool running;
     int64_t now_ms; /* of the present turn */
     struct resolver *resolver;
-    struct qsource resolver_source;
+    struct qsource resolver_source, waker_source;
+    struct epoll_event found[QNET_EVENTS]; /* by qnet_wait, for the next turn */
+    int found_count;                       /* -1: nobody has looked since the last turn */
     struct quorum_config *committed, *last_seen;
     struct quorum_config *self_config; /* the last one that named us */
     const struct quorum_member *self;  /* in it */

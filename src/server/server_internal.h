@@ -50,6 +50,7 @@ struct waker {
 int waker_init(struct waker *w);
 void waker_done(struct waker *w);
 void waker_wake(struct waker *w); /* a system call only if the thread sleeps */
+void waker_wait(struct waker *w, int wait_ms); /* for a thread that waits for nothing else */
 
 /* ---- net -> core ---- */
 enum core_msg_type { MSG_CONNECT, MSG_DISCONNECT, MSG_TOUCH, MSG_REQUEST, MSG_FOUR_LETTER };
@@ -233,7 +234,7 @@ struct logger {
     pthread_cond_t cond;
     pthread_cond_t idle;
     struct log_batch pending, current;
-    bool stop, busy;
+    bool stop, busy, asleep;
     struct txnlog *log;
     _Atomic int64_t persisted;
     struct thread_stats stats;
@@ -336,6 +337,7 @@ void logger_start(struct server *s);
 void logger_stop(struct server *s);
 /* Core thread. Appends a batch behind what waits; b is empty afterwards. */
 void logger_push(struct server *s, struct log_batch *b);
+void logger_unlock(struct logger *l); /* the mutex, after something was put into `pending`: wakes the log thread if it sleeps */
 /* Core thread. Appends and syncs one transaction on the calling thread, if the log thread has nothing to do; false: it has. */
 bool logger_sync_here(struct server *s, int64_t zxid, struct buf txn);
 /* Waits until everything pushed is durable. Until the next push the log is the caller's. */

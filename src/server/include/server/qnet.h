@@ -2,8 +2,8 @@
  *
  * Purpose    Makes connections, moves bytes, frames and decodes them. Who keeps which election connection comes from zab/connrule.h, what packets mean
  *            is the owner's. Nothing here waits: sockets are non-blocking, names are resolved on threads of a resolver, again at every attempt.
- * Use        Poll qnet_fd for reading, at most until qnet_next_wake, then call qnet_run. Sends are gathered and go out in qnet_run or qnet_flush:
- *            call the latter at the end of a turn in which something was sent outside of qnet_run.
+ * Use        Wait with qnet_wait, or poll qnet_fd for reading, at most until qnet_next_wake, then call qnet_run. Sends are gathered and go out in qnet_run
+ *            or qnet_flush: call the latter at the end of a turn in which something was sent outside of qnet_run.
  * Threading  One thread: the core thread.
  * Callbacks  Only from qnet_run, except a stream's `done` (see there). In one, every function may be called but qnet_run and qnet_free. What they are given is
  *            borrowed for the call.
@@ -86,6 +86,10 @@ int qnet_new(const struct qnet_options *opt, const struct qnet_events *ev, struc
 void qnet_free(struct qnet *q); /* closes everything; NULL is fine */
 
 int qnet_fd(const struct qnet *q);             /* readable when qnet_run has something to do */
+/* Waits for the sockets, for an eventfd that was given to qnet_wake_by, or for the time to pass. What it saw is what the next qnet_run goes by: one system
+ * call for both. wait_ms: 0: only looks. */
+void qnet_wait(struct qnet *q, int wait_ms);
+int qnet_wake_by(struct qnet *q, int fd);      /* borrows fd, which is never read: every write to it wakes once. RC_IO; at most one */
 int64_t qnet_next_wake(const struct qnet *q);  /* when qnet_run is due at the latest; in the past: now */
 void qnet_run(struct qnet *q, int64_t now_ms); /* does what can be done without waiting, a bounded share for each connection */
 void qnet_flush(struct qnet *q);               /* writes what was queued since */
