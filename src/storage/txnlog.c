@@ -21,7 +21,7 @@ struct txnlog {
     int64_t known_size;    /* with the padding */
     int64_t zeroed;        /* up to here the padding has been written, not only allocated */
     bool dir_dirty;        /* the file's directory entry is not durable yet */
-    bool no_prealloc;      /* the disk had no room for padding: go on without, for this file */
+    bool no_padding;       /* the disk had no room for any: go on without, for this file */
     int64_t bytes;
     bool failed;
 };
@@ -76,7 +76,7 @@ static int open_file(struct txnlog *l, int64_t zxid, struct storage_error *err)
     if (rc < 0)
         return storage_fail_io(err, rc, "create", l->path);
     l->dir_dirty = true;
-    l->no_prealloc = false;
+    l->no_padding = false;
     l->written = l->zeroed = 0;
     l->known_size = FILE_HEADER_LEN;
     wr_u32(&l->pending, LOG_MAGIC);
@@ -100,13 +100,13 @@ static int preallocate(struct txnlog *l, struct storage_error *err)
     /* The header counts as flushed, as in the reference: a new file is 16 bytes and one step long. */
     int64_t pos = MAX(l->written, FILE_HEADER_LEN);
     int64_t size = padded_size(pos, l->known_size, l->prealloc);
-    if (size == l->known_size || l->no_prealloc)
+    if (size == l->known_size || l->no_padding)
         return 0;
     int rc = l->vfs->allocate(l->f, size);
     if (rc == RC_NOSPACE) {
         /* The records may still fit where 64 MiB do not; if they do not, writing them says so. */
         log_warn("storage", "no room to preallocate %s: going on without", l->path);
-        l->no_prealloc = true;
+        l->no_padding = true;
         return 0;
     }
     if (rc < 0)
@@ -124,7 +124,7 @@ static void zeros_ahead(struct txnlog *l, size_t records)
     int64_t ahead = MIN(MAX((int64_t)records * 8, INT64_C(64) << 10), INT64_C(1) << 20);
     int64_t to = MIN((end + ahead) & ~INT64_C(4095), l->known_size);
 
-    if (end <= l->zeroed || to <= end)
+    if (end <= l->zeroed || to <= end || l->no_padding)
         return;
     l->zeroed = to;
     memset(wr_room(&l->pending, (size_t)(to - end)), 0, (size_t)(to - end));
@@ -140,6 +140,11 @@ static int write_pending(struct txnlog *l, struct storage_error *err)
         return rc;
     zeros_ahead(l, records);
     rc = l->vfs->write_at(l->f, l->pending.p, l->pending.n, l->written);
+    if (rc == RC_NOSPACE && l->pending.n > records) { /* a file system that allocates nothing in advance, or writes to a new place each time */
+        log_warn("storage", "no room for zeros at the end of %s: going on without", l->path);
+        l->no_padding = true;
+        rc = l->vfs->write_at(l->f, l->pending.p, records, l->written);
+    }
     if (rc < 0)
         return storage_fail_io(err, rc, "write to", l->path);
     l->written += (int64_t)records;

@@ -109,6 +109,8 @@ static void test_padding(void **state)
     faultfs_free(fs);
 }
 
+static int count_from(const struct storage_config *cfg, int64_t from, int64_t *ret_last);
+
 /* A disk too full for padding still takes records; one too full for records stops the log, for good. */
 static void test_no_space(void **state)
 {
@@ -127,6 +129,29 @@ static void test_no_space(void **state)
     assert_int_equal(append(l, 3, 10), RC_IO);
     assert_int_equal(txnlog_sync(l, &err), RC_IO);
     txnlog_close(l);
+    faultfs_free(fs);
+}
+
+/* The zeros behind the records are no reason to stop, where only these do not fit. */
+static void test_no_space_for_zeros(void **state)
+{
+    struct faultfs *fs = faultfs_new(1);
+    struct storage_config cfg = config(fs);
+    struct storage_error err;
+    struct txnlog *l;
+    int64_t last = 0;
+    assert_int_equal(txnlog_open(&cfg, &l, &err), 0);
+    assert_int_equal(append(l, 1, 10), 0);
+    faultfs_no_space_at(fs, 1); /* the write behind the allocation */
+    assert_int_equal(txnlog_sync(l, &err), 0);
+    assert_int_equal(append(l, 2, 10), 0);
+    assert_int_equal(txnlog_sync(l, &err), 0);
+    assert_int_equal(append(l, 3, 10), 0);
+    faultfs_no_space_at(fs, 0); /* now the records alone */
+    assert_int_equal(txnlog_sync(l, &err), RC_NOSPACE);
+    txnlog_close(l);
+    assert_int_equal(count_from(&cfg, 1, &last), 2);
+    assert_int_equal(last, 2);
     faultfs_free(fs);
 }
 
@@ -332,7 +357,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_golden_bytes),      cmocka_unit_test(test_padding),
-        cmocka_unit_test(test_no_space),          cmocka_unit_test(test_sync_error_is_final),
+        cmocka_unit_test(test_no_space),
+        cmocka_unit_test(test_no_space_for_zeros),          cmocka_unit_test(test_sync_error_is_final),
         cmocka_unit_test(test_never_overwrites),  cmocka_unit_test(test_bounded_batch),
          cmocka_unit_test(test_reader_over_files),
         cmocka_unit_test(test_flips),             cmocka_unit_test(test_crash_everywhere),
