@@ -804,6 +804,44 @@ static void test_lost_sync_is_seen(void **state)
     faultfs_free(fs);
 }
 
+static void count_line(void *data, enum log_level level, const char *component, const char *text)
+{
+    int *n = data;
+    (void)component;
+    n[level == LOG_WARN && strstr(text, "39 transactions stand behind later ones") ? 0 : 1]++;
+}
+
+/* A follower of Apache's may have logged the same transactions twice: a line for the file, not for each. */
+static void test_logged_twice(void **state)
+{
+    struct faultfs *fs = faultfs_new(1);
+    struct storage_config cfg = config(fs);
+    struct storage_error err;
+    struct storage_recovered once, twice;
+    int lines[2] = { 0 };
+    assert_int_equal(storage_recover(&cfg, NULL, NULL, &once, &err), 0);
+    write_log(&cfg, once.last_zxid + 1, once.last_zxid + 40);
+    char path[64];
+    snprintf(path, sizeof(path), DIR "log.%llx", (unsigned long long)once.last_zxid + 1);
+    struct buf f = faultfs_get(fs, path);
+    struct wr w = wr_init(0);
+    wr_bytes(&w, f.p, f.n);
+    wr_bytes(&w, f.p + 16, f.n - 16);
+    faultfs_put(fs, path, w.p, w.n);
+    log_set_level(LOG_WARN);
+    log_set_sink(count_line, lines);
+    assert_int_equal(storage_recover(&cfg, NULL, NULL, &twice, &err), 0);
+    log_set_sink(NULL, NULL);
+    log_set_level(LOG_ERROR);
+    assert_int_equal(lines[0], 1);
+    assert_int_equal(lines[1], 0);
+    assert_int_equal(twice.last_zxid, once.last_zxid + 40);
+    tree_free(once.tree);
+    tree_free(twice.tree);
+    wr_free(&w);
+    faultfs_free(fs);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -817,6 +855,7 @@ int main(void)
         cmocka_unit_test(test_write_back),
         cmocka_unit_test(test_traps),
         cmocka_unit_test(test_damaged_length_of_the_last),
+        cmocka_unit_test(test_logged_twice),
         cmocka_unit_test(test_separate_dirs),
         cmocka_unit_test(test_orphans),
         cmocka_unit_test(test_dir_size),
