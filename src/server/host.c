@@ -204,7 +204,7 @@ static void move_clients(struct server *s, const struct quorum_config *c)
     if (strcmp(address, s->client_address) != 0) {
         free(s->client_address);
         s->client_address = x_strdup(address);
-        net_move_listener(s, address);
+        listen_move(s, address);
     }
     free(address);
 }

@@ -19,7 +19,8 @@
 #include "server_internal.h"
 
 #define TAG_WAKER UINT64_MAX
-#define TAG_LISTENER (UINT64_MAX - 1) /* and below: listener index */
+#define TAG_MOVE (UINT64_MAX - 1)     /* the place that clients move to has an address */
+#define TAG_LISTENER (UINT64_MAX - 2) /* and below: listener index */
 enum { EPOLL_EVENTS = 256, ACCEPT_BATCH = 64, SWEEP_MS = 500, ACCEPT_PAUSE_MS = 100 };
 
 /* ---- lists ---- */
@@ -145,7 +146,7 @@ static void net_accept(struct net *n, struct listener *l)
     }
 }
 
-static void net_listen(struct net *n)
+void net_listen(struct net *n)
 {
     for (size_t i = 0; i < n->s->listeners.len; i++) {
         struct epoll_event ev = { .events = EPOLLIN, .data.u64 = TAG_LISTENER - i };
@@ -156,63 +157,11 @@ static void net_listen(struct net *n)
     n->accept_again_ms = 0;
 }
 
-void net_move_listener(struct server *s, const char *address)
+bool net_watch_move(struct net *n, int fd)
 {
-    pthread_mutex_lock(&s->nets[0].fd_mutex);
-    free(s->move_to);
-    s->move_to = x_strdup(address);
-    pthread_mutex_unlock(&s->nets[0].fd_mutex);
-    net_wake(&s->nets[0]);
-}
+    struct epoll_event ev = { .events = EPOLLIN, .data.u64 = TAG_MOVE };
 
-static void listener_close(struct net *n, struct listener *l)
-{
-    if (l->fd < 0)
-        return;
-    (void)epoll_ctl(n->epfd, EPOLL_CTL_DEL, l->fd, NULL); /* may be paused */
-    close(l->fd);
-    l->fd = -1;
-}
-
-/* The new place first. When it overlaps with the old one (another address of the same port), the old one has to go before. */
-static void net_relisten(struct net *n, const char *address)
-{
-    struct listener *l = &n->s->listeners.items[0], next;
-    struct storage_error err = { "" };
-    int rc = listener_open(n->s, address, &next, &err);
-
-    if (rc == RC_INUSE) {
-        listener_close(n, l);
-        rc = listener_open(n->s, address, &next, &err);
-        if (rc < 0) {
-            struct storage_error again = { "" };
-
-            log_error("server", "client port: %s", err.text);
-            rc = listener_open(n->s, l->text, &next, &again);
-            err = again;
-        }
-    }
-    if (rc < 0) {
-        log_error("server", "client port: %s", err.text);
-        return;
-    }
-    listener_close(n, l);
-    l->fd = next.fd;
-    atomic_store(&l->port, next.port);
-    memcpy(l->text, next.text, sizeof(l->text));
-    log_info("server", "clients connect to %s", l->text);
-    net_listen(n);
-}
-
-static void net_take_move(struct net *n)
-{
-    pthread_mutex_lock(&n->fd_mutex);
-    char *address = n->s->move_to;
-    n->s->move_to = NULL;
-    pthread_mutex_unlock(&n->fd_mutex);
-    if (address && !n->quiescent)
-        net_relisten(n, address);
-    free(address);
+    return epoll_ctl(n->epfd, EPOLL_CTL_ADD, fd, &ev) == 0;
 }
 
 static void net_add(struct net *n, const struct accepted *a)
@@ -471,7 +420,7 @@ static void net_turn(struct net *n)
     if (mail)
         net_take_fds(n);
     if (mail && n->index == 0)
-        net_take_move(n);
+        listen_take_move(n);
     if (!n->quiescent)
         net_receive(n);
     net_execute(n, mail);
@@ -536,6 +485,10 @@ static void net_wait(struct net *n)
 
         if (tag == TAG_WAKER) /* edge-triggered: need not be read */
             continue;
+        if (tag == TAG_MOVE) {
+            listen_move_resolved(n);
+            continue;
+        }
         if (tag > TAG_LISTENER - n->s->listeners.len) {
             if (!n->quiescent)
                 net_accept(n, &n->s->listeners.items[TAG_LISTENER - tag]);

@@ -2,18 +2,17 @@
 #include "server/server.h"
 
 #include <errno.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "resolver.h"
 #include "server_internal.h"
 #include "zab/quorum.h"
 
-enum { NET_THREADS_MAX = 64, BACKLOG_DEFAULT = 1024 };
+enum { NET_THREADS_MAX = 64 };
 
 /* ---- dying ---- */
 
@@ -130,97 +129,6 @@ static struct core_config core_of(const struct server_config *cfg)
     };
 }
 
-/* ---- sockets ---- */
-
-static int listen_fail(struct storage_error *err, const char *text, const char *what)
-{
-    int rc = errno == EADDRINUSE ? RC_INUSE : errno == EACCES || errno == EPERM ? RC_DENIED : RC_IO;
-
-    snprintf(err->text, sizeof(err->text), "%s: %s: %s", text, what, strerror(errno));
-    return rc;
-}
-
-/* "ADDR:PORT" as addr_parse reads it, or a host name that the resolver knows. */
-static int listen_resolve(const char *text, struct sockaddr_storage *ret, socklen_t *ret_len, struct storage_error *err)
-{
-    const char *colon = strrchr(text, ':');
-    struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE }, *list = NULL;
-
-    if (addr_parse(text, ret, ret_len) == 0)
-        return 0;
-    if (colon && colon > text && text[0] != '[') {
-        char *host = x_strndup(text, (size_t)(colon - text));
-        int rc = getaddrinfo(host, colon + 1, &hints, &list);
-
-        free(host);
-        if (rc == 0) {
-            memcpy(ret, list->ai_addr, list->ai_addrlen);
-            *ret_len = list->ai_addrlen;
-            freeaddrinfo(list);
-            return 0;
-        }
-    }
-    snprintf(err->text, sizeof(err->text), "%s: not an address to listen on", text);
-    return RC_INVAL;
-}
-
-int listener_open(const struct server *s, const char *text, struct listener *ret, struct storage_error *err)
-{
-    struct listener l = { .fd = -1 };
-    struct sockaddr_storage sa;
-    socklen_t len;
-    int on = 1, off = 0, rc = listen_resolve(text, &sa, &len, err);
-
-    if (rc < 0)
-        return rc;
-    l.fd = socket(sa.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (l.fd < 0 && errno == EAFNOSUPPORT && sa.ss_family == AF_INET6 && text[0] == ':') {
-        /* "any address" on a machine without IPv6 */
-        struct sockaddr_in *v4 = (struct sockaddr_in *)&sa;
-        int port = addr_port((struct sockaddr *)&sa);
-
-        *v4 = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
-        len = sizeof(*v4);
-        l.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    }
-    if (l.fd < 0)
-        return listen_fail(err, text, "socket");
-    (void)setsockopt(l.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)); /* bind tells if it mattered */
-    if (sa.ss_family == AF_INET6)
-        (void)setsockopt(l.fd, IPPROTO_IPV6, IPV6_V6ONLY, text[0] == ':' ? &off : &on, sizeof(on));
-    if (bind(l.fd, (struct sockaddr *)&sa, len) < 0)
-        rc = listen_fail(err, text, "cannot listen");
-    else if (listen(l.fd, s->cfg->backlog > 0 ? s->cfg->backlog : BACKLOG_DEFAULT) < 0)
-        rc = listen_fail(err, text, "cannot listen");
-    else if (len = sizeof(sa), getsockname(l.fd, (struct sockaddr *)&sa, &len) < 0)
-        rc = listen_fail(err, text, "getsockname");
-    if (rc < 0) {
-        close(l.fd);
-        return rc;
-    }
-    l.port = addr_port((struct sockaddr *)&sa);
-    addr_format((struct sockaddr *)&sa, l.text);
-    *ret = l;
-    return 0;
-}
-
-static int listen_all(struct server *s, struct storage_error *err)
-{
-    if (s->cfg->listen_count == 0) {
-        snprintf(err->text, sizeof(err->text), "no address to listen on (clientPort)");
-        return RC_INVAL;
-    }
-    for (size_t i = 0; i < s->cfg->listen_count; i++) {
-        struct listener l;
-        int rc = listener_open(s, s->cfg->listen[i], &l, err);
-
-        if (rc < 0)
-            return rc;
-        VEC_PUSH(&s->listeners, l);
-    }
-    return 0;
-}
-
 /* ---- disk ---- */
 
 static void recovery_progress(void *data, const char *text)
@@ -292,6 +200,8 @@ static void server_free(struct server *s)
     free(s->client_address);
     dynconf_keeper_done(&s->keeper);
     free(s->move_to);
+    free(s->moving_to);
+    resolver_free(s->move_names);
     for (uint32_t i = 0; s->nets && i < s->net_count; i++)
         net_done(&s->nets[i]);
     host_peer_free(s);

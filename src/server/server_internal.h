@@ -293,6 +293,9 @@ struct server {
     char *client_address;          /* of an ensemble: where our line in the list, or the file, says that clients connect. Core thread */
     struct dynconf_keeper keeper;  /* of an ensemble: what the next start is to find. Core thread */
     char *move_to;                 /* where clients connect from now on ("ADDR:PORT"), for net thread 0 to carry out; under its fd_mutex */
+    char *moving_to;               /* the last of these; net thread 0, as what follows */
+    struct resolver *move_names;   /* NULL: no name was met yet */
+    uint64_t move_job;             /* of its; 0: nothing is being resolved */
     uint32_t next_net;             /* round robin of accepted connections; net thread 0 */
     char build[64];
 };
@@ -312,8 +315,14 @@ int net_init(struct net *n, struct server *s, uint32_t index);
 void net_start(struct net *n);
 void net_done(struct net *n); /* after its thread ended */
 void net_wake(struct net *n);
-/* Any thread. The first client port moves to "ADDR:PORT"; connections that there are stay. */
-void net_move_listener(struct server *s, const char *address);
+void net_listen(struct net *n); /* accepts (again) on every listener */
+bool net_watch_move(struct net *n, int fd); /* listen_move_resolved when it is readable */
+/* listen.c */
+int listen_all(struct server *s, struct storage_error *err); /* RC_INUSE, RC_DENIED, RC_IO, RC_INVAL */
+/* Any thread. The first client port moves to "ADDR:PORT", or "NAME:PORT" once that is resolved; connections that there are stay. */
+void listen_move(struct server *s, const char *address);
+void listen_take_move(struct net *n); /* net thread 0: carries it out */
+void listen_move_resolved(struct net *n);
 /* conn.c: what happens to one connection. All run on its net thread. */
 struct conn *conn_new(struct net *n, const struct accepted *a);
 void conn_receive(struct net *n, struct conn *c);              /* outside the read slot: one read from the socket */
@@ -364,8 +373,6 @@ void round_drain(struct round *r);
 void round_become(struct round *r, enum core_role role, int64_t epoch);
 /* server.c: replaces the tree; takes it. The core is NONE, the snapshot thread held. */
 void server_set_tree(struct server *s, struct tree *t);
-/* Binds and listens. RC_INUSE, RC_DENIED, RC_IO, RC_INVAL. */
-int listener_open(const struct server *s, const char *text, struct listener *ret, struct storage_error *err);
 void core_fire(void *net, struct watcher *w, enum zk_event_type type, struct jstr path, int64_t zxid);
 
 /* config.c: server_config_read without the file. */

@@ -1,6 +1,7 @@
 """Members that come, go, move and change roles while clients write: Quoll alone and together with Apache's servers."""
 import json
 import pathlib
+import re
 import struct
 import subprocess
 import threading
@@ -168,6 +169,21 @@ def test_addresses(build_dir, kinds):
         e.wait_ready()
         load.progress()
         finish(load, e)
+
+
+def test_client_port_by_name(build_dir):
+    """A name has to be resolved first; then one without an address, which leaves the port where it is."""
+    with ensemble(build_dir, "qqq") as e:
+        s = e.followers()[0]
+        others = ",".join(o.address for o in e.servers if o is not s)
+        port = free_port()
+        s.host, old = "localhost", s.port
+        for name, told in (("localhost", f"clients connect to .*:{port}\n"), ("nobody.invalid", "nobody.invalid:[0-9]*: the name has no address")):
+            s.port = port
+            line = e.lines[s.myid].split(";")[0] + f";{name}:{port if name == 'localhost' else old}"
+            assert line in e.reconfig(joining=f"server.{s.myid}={line}", hosts=others)
+            eventually(lambda: re.search(told, s.log_path.read_text()), 30, told)
+            eventually(lambda: e.mode(s) == "follower", 30, "the client port")
 
 
 @pytest.mark.parametrize("kinds", ["qqq", "qaa"])
