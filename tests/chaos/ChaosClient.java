@@ -1,6 +1,6 @@
 /* Apache's Java client under chaos: what worker.py does with kazoo, with the same arguments and the same history (linear.py).
  *
- * usage: ChaosClient HOSTS NAME CLIENTS SEED OUT [RATE [ro]]
+ * usage: ChaosClient HOSTS NAME CLIENTS SEED OUT [RATE]
  *
  * A line on standard input ends the load; then one line with the sessions that live goes to standard output. They live on until
  * standard input ends. */
@@ -30,7 +30,6 @@ public class ChaosClient {
     static BufferedWriter journal;
     static String hosts;
     static double rate = 40;
-    static boolean readOnly;
 
     interface Call {
         String run() throws Exception; /* more fields of the record */
@@ -66,7 +65,7 @@ public class ChaosClient {
         }
 
         ZooKeeper open() throws Exception {
-            return new ZooKeeper(hosts, TIMEOUT_MS, this::onEvent, readOnly);
+            return new ZooKeeper(hosts, TIMEOUT_MS, this::onEvent);
         }
 
         void onEvent(WatchedEvent e) {
@@ -205,7 +204,6 @@ public class ChaosClient {
         journal = new BufferedWriter(new FileWriter(args[4]));
         if (args.length > 5)
             rate = Double.parseDouble(args[5]);
-        readOnly = args.length > 6 && args[6].equals("ro");
         List<Client> clients = new ArrayList<>();
         for (int i = 0; i < Integer.parseInt(args[2]); i++)
             clients.add(new Client(args[1] + i, Long.parseLong(args[3]) * 1000 + i));

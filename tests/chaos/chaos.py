@@ -1,5 +1,7 @@
 """What every run under faults shares: clients in processes of their own, the trees at the end, the verdict."""
+import argparse
 import json
+import os
 import pathlib
 import random
 import re
@@ -11,12 +13,12 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
+import javaclient  # noqa: E402
 import linear  # noqa: E402
 import rawzk  # noqa: E402
 import zkjute  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
 
-JARS = ":".join(f"/usr/share/java/{n}.jar" for n in ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop"))
 TICK_MS = 500
 PROPS = {"tickTime": TICK_MS, "initLimit": 10, "syncLimit": 4, "maxSessionTimeout": 20000, "snapCount": 3000, "preAllocSize": 1024}
 
@@ -24,14 +26,11 @@ PROPS = {"tickTime": TICK_MS, "initLimit": 10, "syncLimit": 4, "maxSessionTimeou
 class Clients:
     """Processes of worker.py and of ChaosClient.java, all connected to all servers."""
 
-    def __init__(self, hosts, folder, seed, kazoo=(2, 3), java=3, stayers=3, rate=30.0, java_args=()):
+    def __init__(self, hosts, folder, seed, kazoo=(2, 3), java=3, stayers=3, rate=30.0):
         self.folder, self.processes, self.stuck = pathlib.Path(folder), [], []
         prepare(hosts, [f"k{p}{i}" for p in range(kazoo[0]) for i in range(kazoo[1])] + [f"j{i}" for i in range(java)])
         if java:
-            classes = self.folder / "classes"
-            subprocess.run(["javac", "-proc:none", "-nowarn", "-cp", JARS, "-d", classes, HERE / "ChaosClient.java"], check=True, timeout=300)
-            self.spawn(["java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Duser.language=en", "-cp", f"{classes}:{JARS}",
-                        "ChaosClient"], hosts, "j", java, seed, [rate, *java_args])
+            self.spawn(javaclient.command(HERE / "ChaosClient.java", self.folder / "classes"), hosts, "j", java, seed, [rate])
         for p in range(kazoo[0]):
             self.spawn(["/usr/bin/python3", HERE / "worker.py", "kazoo"], hosts, f"k{p}", kazoo[1], seed + p, [rate])
         if stayers:
@@ -175,9 +174,38 @@ def save(servers, folder, verdict):
             shutil.copytree(s.datadir / "data", folder / f"data{s.myid}", ignore=shutil.ignore_patterns("*.pid"))
 
 
+def build_dir():
+    path = pathlib.Path(os.environ.get("QUOLL_BUILD", HERE.parent.parent / "build")).resolve()
+    assert (path / "quoll").exists(), f"{path} is not a build directory: set QUOLL_BUILD"
+    return path
+
+
 def workplace(prefix):
     return pathlib.Path(tempfile.mkdtemp(prefix=prefix))
 
 
 def new_seed():
     return random.SystemRandom().randrange(1, 1000000)
+
+
+def arguments(doc, servers, seconds):
+    """The options that all runs have; the caller may add some."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--servers", type=int, default=servers)
+    parser.add_argument("--seconds", type=float, default=seconds)
+    parser.add_argument("--seed", type=int, default=new_seed())
+    parser.add_argument("--keep", action="store_true", help="keep logs and histories of a good run too")
+    return parser
+
+
+def run_and_tell(args, prefix, run):
+    """run(build directory, folder) -> Verdict. Prints what came of it, and ends the process."""
+    folder = workplace(prefix)
+    print(f"seed {args.seed}, folder {folder}", flush=True)
+    verdict = run(build_dir(), folder)
+    print(verdict.text())
+    if verdict.findings or args.keep:
+        print(f"logs and histories: {folder}")
+    else:
+        shutil.rmtree(folder)
+    sys.exit(1 if verdict.findings else 0)

@@ -121,8 +121,8 @@ class NetEnsemble(Ensemble):
 def all_serve(ensemble, timeout=60):
     """Every server leads or follows, which more than answering is: read-only ones answer too."""
     end = time.monotonic() + timeout
-    while any(ensemble.mode(s) not in ("leader", "follower") for s in ensemble.servers):
-        assert time.monotonic() < end, f"not all servers serve: {[ensemble.mode(s) for s in ensemble.servers]}"
+    while any(s.mode() not in ("leader", "follower") for s in ensemble.servers):
+        assert time.monotonic() < end, f"not all servers serve: {[s.mode() for s in ensemble.servers]}"
         time.sleep(0.05)  # polling other processes: there is nothing to wait on
 
 
@@ -237,7 +237,7 @@ class Cuts:
             self.hold(0.05, 0.8)
 
     def serving(self):
-        return any(self.e.mode(s) == "leader" for s in self.e.servers)
+        return any(s.mode() == "leader" for s in self.e.servers)
 
     def loss(self):
         self.net.cut(both(self.ids, self.ids), loss=self.rng.choice([3, 10, 25]))

@@ -7,12 +7,7 @@ Three or five servers from plain zoo.cfg files, all ours or as --kinds says (q: 
 SIGSTOP for less and for more than syncLimit and the sessions' timeouts, restarts; now and then a majority at once, or all.
 Exit status 1: something is wrong; the folder with logs, data and histories is kept and named. QUOLL_BUILD: the build directory.
 """
-import argparse
-import os
-import pathlib
 import random
-import shutil
-import sys
 import time
 
 import chaos
@@ -37,10 +32,10 @@ class Nemesis:
         servers = self.e.servers
         if self.rng.random() < 0.4:
             for s in servers:
-                if self.e.mode(s) == "leader":
+                if s.mode() == "leader":
                     return s, True
         s = self.rng.choice(servers)
-        return s, self.e.mode(s) == "leader"
+        return s, s.mode() == "leader"
 
     def kill(self, victims):
         for s in victims:
@@ -137,23 +132,11 @@ def run(build_dir, kinds, seconds, seed, folder, loud=True, **clients):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", type=int, default=3, help="how many of ours (default 3)")
-    parser.add_argument("--kinds", help="a letter per server, q: ours, a: Apache's")
-    parser.add_argument("--seconds", type=float, default=600)
-    parser.add_argument("--seed", type=int, default=chaos.new_seed())
-    parser.add_argument("--keep", action="store_true", help="keep logs and histories of a good run too")
+    parser = chaos.arguments(__doc__, servers=3, seconds=600)
+    parser.add_argument("--kinds", help="a letter per server instead of a number of ours, q: ours, a: Apache's")
     args = parser.parse_args()
-    build = pathlib.Path(os.environ.get("QUOLL_BUILD", chaos.HERE.parent.parent / "build")).resolve()
-    folder = chaos.workplace("quoll-chaos-")
-    print(f"seed {args.seed}, folder {folder}", flush=True)
-    verdict = run(build, args.kinds or "q" * args.servers, args.seconds, args.seed, folder)
-    print(verdict.text())
-    if verdict.findings or args.keep:
-        print(f"logs and histories: {folder}")
-    else:
-        shutil.rmtree(folder)
-    sys.exit(1 if verdict.findings else 0)
+    kinds = args.kinds or "q" * args.servers
+    chaos.run_and_tell(args, "quoll-chaos-", lambda build, folder: run(build, kinds, args.seconds, args.seed, folder))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Fixtures of every integration test.
 
-QUOLL_BUILD   the build directory (default: ./build of the source tree)
+QUOLL_BUILD         the build directory (default: ./build of the source tree)
+QUOLL_TEST_SECONDS  how long one test may take (deadline.py)
 Servers are started by the tests, on free ports of loopback, with their data in temporary directories.
 """
 import os
@@ -12,11 +13,11 @@ import pytest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 
+import clients  # noqa: E402
 
-def skip_loudly(reason):
-    """Skips a test and says so on stderr, since a silent skip looks like a pass."""
-    print(f"SKIPPED: {reason}", file=sys.__stderr__, flush=True)
-    pytest.skip(reason)
+
+def pytest_configure(config):
+    config.pluginmanager.import_plugin("deadline")
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +35,10 @@ def client_driver(build_dir):
     if not path.exists():
         pytest.fail(f"{path} is not built")
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_client_left():
+    """What a failed test leaves behind would knock at dead ports for as long as the others run."""
+    yield
+    clients.close_left()

@@ -1,13 +1,11 @@
 """Our server without the command line around it: server_driver.c."""
 import subprocess
 
-from zkserver import ZkServer
+from zkserver import ZkServer, running
 
 
 class DriverServer(ZkServer):
     """settings: keys of zoo.cfg. disk: real, volatile (what was not synced dies with the process) or lying (nothing is synced)."""
-
-    READY_TIMEOUT_S = 60  # sanitizers are slow
 
     def __init__(self, build_dir, datadir=None, port=None, disk="real", **settings):
         super().__init__(datadir, port)
@@ -27,6 +25,7 @@ class DriverServer(ZkServer):
         args, env = self.command()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(args, stdout=subprocess.PIPE, stderr=log, stdin=subprocess.DEVNULL, env=env)
+        running.add(self)
         line = self.process.stdout.readline() if wait else b"ready"
         if not line.startswith(b"ready"):
             code = self.process.wait()

@@ -1,10 +1,9 @@
 """Ensembles: our servers from a plain zoo.cfg, alone or mixed with Apache's."""
 import re
-import time
 
 from apache import ApacheServer
 from quollsrv import QuollServer
-from zkserver import free_port
+from zkserver import WAIT_S, eventually, free_port
 
 
 # What each kind logs about one synchronisation; the last such line of a log is what happened.
@@ -88,26 +87,21 @@ class Ensemble:
     def hosts(self):
         return ",".join(s.address for s in self.servers)
 
-    def mode(self, server):
-        """"leader", "follower", "observer", or None while it does not serve."""
-        try:
-            text = server.four_letter("srvr")
-        except OSError:
-            return None
-        return text.split("Mode: ")[1].split()[0] if "Mode: " in text else None
-
-    def leader(self, timeout=30):
+    def leader(self, timeout=WAIT_S):
         """The server that leads, once there is one."""
-        end = time.monotonic() + timeout
-        while time.monotonic() < end:
-            for s in self.servers:
-                if s.process and self.mode(s) == "leader":
-                    return s
-            time.sleep(0.01)  # polling other processes: there is nothing to wait on
-        raise AssertionError("no leader:\n" + "\n".join(s.log_tail(10) for s in self.servers))
+        def find():
+            return next((s for s in self.servers if s.process and s.mode() == "leader"), None)
+
+        return eventually(find, timeout, lambda: f"a leader\n{self.logs(10)}")
+
+    def quorum_ports(self, server):
+        """Where it listens for the others: for learners while it leads, and for elections."""
+        quorum, election = self.servers[0].props[f"server.{server.myid}"].split(":")[1:3]
+        return int(quorum), int(election)
 
     def followers(self):
-        return [s for s in self.servers if s.process and self.mode(s) == "follower"]
+        """Those that follow now: after an election, perhaps not yet all that will."""
+        return [s for s in self.servers if s.process and s.mode() == "follower"]
 
     def logs(self, lines=60):
         return "\n".join(f"---- {s.myid}\n{s.log_tail(lines)}" for s in self.servers)

@@ -5,29 +5,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 import urllib.error
 import urllib.request
 
-from kazoo.exceptions import ConnectionLoss
-
-from zkserver import free_port
-
-
-def eventually(check, timeout=20, what="condition"):
-    """Calls check until it returns something true, and returns that; the last exception or value is in the failure."""
-    end = time.monotonic() + timeout
-    last = None
-    while True:
-        try:
-            last = check()
-            if last:
-                return last
-        except (OSError, AssertionError, subprocess.CalledProcessError, ConnectionLoss) as e:
-            last = e
-        if time.monotonic() > end:
-            raise AssertionError(f"{what} not reached in {timeout} s; last: {last!r}")
-        time.sleep(0.02)  # polling another process: there is nothing to wait on
+from zkserver import WAIT_S, eventually, free_port, running
 
 
 def dig(port, name, rtype="A", *options):
@@ -58,9 +39,13 @@ class QuollProcess:
     def start(self, ready=True):
         with open(self.out, "ab") as out, open(self.err, "ab") as err:
             self.process = subprocess.Popen(self.args, stdout=out, stderr=err, stdin=subprocess.DEVNULL, env=self.env, cwd=self.dir)
+        running.add(self)
         if ready:
-            eventually(self.ready, 30, f"readiness of {self.args[1]}: {self.err.read_text()[-2000:]}")
+            eventually(self.ready, what=lambda: f"readiness of {self.args[1]}: {self.err.read_text()[-2000:]}")
         return self
+
+    def log_tail(self, lines=40):
+        return "\n".join(self.err.read_text(errors="replace").splitlines()[-lines:])
 
     def ready(self):
         assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.err.read_text()[-2000:]}"
@@ -81,7 +66,7 @@ class QuollProcess:
 
     def end(self, sig=signal.SIGTERM):
         self.process.send_signal(sig)
-        code = self.process.wait(timeout=30)
+        code = self.process.wait(timeout=WAIT_S)
         self.process = None
         return code
 

@@ -7,8 +7,6 @@ from zkserver import ZkServer
 class QuollServer(ZkServer):
     """args: further flags of `quoll server`. TTL nodes and all four-letter words are on, as in ApacheServer."""
 
-    READY_TIMEOUT_S = 20
-
     def __init__(self, build_dir, datadir=None, port=None, args=()):
         super().__init__(datadir, port)
         self.program = build_dir / "quoll"

@@ -1,15 +1,13 @@
 """Ensembles that change their members: servers whose configuration files the servers themselves rewrite."""
 import base64
 import hashlib
-import time
 
 from apache import ApacheServer
-from kazoo.client import KazooClient
+from clients import close, connect
 from kazoo.exceptions import ConnectionLoss
-from kazoo.retry import KazooRetry
 from quollens import Ensemble
 from quollsrv import QuollServer
-from zkserver import free_port
+from zkserver import eventually, free_port
 
 SUPER = "super:secret"
 SUPER_DIGEST = "super:" + base64.b64encode(hashlib.sha1(SUPER.encode()).digest()).decode()
@@ -88,10 +86,7 @@ class Changing(Ensemble):
         return next(s for s in self.servers if s.myid == myid)
 
     def admin(self, hosts=None):
-        retry = KazooRetry(max_tries=-1, delay=0.01, backoff=1, max_jitter=0.01)
-        client = KazooClient(hosts or self.hosts, timeout=10, auth_data=[("digest", SUPER)], connection_retry=retry)
-        client.start(timeout=30)
-        return client
+        return connect(hosts or self.hosts, auth_data=[("digest", SUPER)])
 
     def reconfig(self, joining=None, leaving=None, members=None, version=-1, hosts=None):
         """The new configuration's text. Whoever the client is connected to may close the connection by the change: a server
@@ -104,35 +99,24 @@ class Changing(Ensemble):
             except ConnectionLoss:
                 return self.changed(client, before)
         finally:
-            client.stop()
-            client.close()
+            close(client)
 
     def changed(self, client, before):
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            try:
-                now = client.get("/zookeeper/config")[0]
-                if now != before:
-                    return now.decode()
-            except ConnectionLoss:
-                pass
-            time.sleep(0.02)
-        raise AssertionError(f"the configuration did not change\n{self.logs()}")
+        def look():
+            now = client.get("/zookeeper/config")[0]
+            return now != before and now.decode()
+
+        return eventually(look, what=lambda: f"another configuration\n{self.logs()}")
 
 
 def config_text(server):
-    client = KazooClient(server.address, timeout=10)
-    client.start(timeout=30)
+    client = connect(server.address)
     try:
         client.sync("/")
         return client.get("/zookeeper/config")
     finally:
-        client.stop()
-        client.close()
+        close(client)
 
 
-def wait_mode(ensemble, server, mode, timeout=30):
-    end = time.monotonic() + timeout
-    while ensemble.mode(server) != mode:
-        assert time.monotonic() < end, f"server {server.myid} is {ensemble.mode(server)}, not {mode}\n{ensemble.logs()}"
-        time.sleep(0.01)  # polling other processes: there is nothing to wait on
+def wait_mode(ensemble, server, mode):
+    eventually(lambda: server.mode() == mode, what=lambda: f"server {server.myid} is {server.mode()}, not {mode}\n{ensemble.logs()}")

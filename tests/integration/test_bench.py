@@ -6,7 +6,7 @@ import time
 
 import apache
 import pytest
-from conftest import skip_loudly
+from skipping import skip_loudly
 from kazoo.client import KazooClient
 from kazoo.security import make_digest_acl
 from quollens import Ensemble

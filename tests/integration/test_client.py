@@ -4,7 +4,7 @@ import time
 import pytest
 
 import apache
-from conftest import skip_loudly
+from skipping import skip_loudly
 from driver import (AUTH_FAILED, CHILDREN_CHANGED, CONNECTED, CONNECTING, CREATED, DATA_CHANGED, DELETED, EXPIRED,
                     SESSION, WATCH_REMOVED, Driver)
 from quollsrv import QuollServer

@@ -10,7 +10,6 @@ import random
 import re
 import shutil
 import struct
-import time
 
 import pytest
 from kazoo.client import KazooClient
@@ -18,10 +17,10 @@ from kazoo.recipe.watchers import ChildrenWatch, DataWatch
 
 import apache
 import zkjute as j
-from conftest import skip_loudly
+from skipping import skip_loudly
 from quollsrv import QuollServer
 from test_differential import BOB, OPEN, Closed, Link
-from zkserver import free_port
+from zkserver import eventually, free_port
 
 SUPER = "super:" + base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode()
 SETTINGS = {"maxSessionTimeout": 120000, "DigestAuthenticationProvider.superDigest": SUPER, "maxClientCnxns": 0, "preAllocSize": 64}
@@ -217,14 +216,6 @@ def own(build_dir):
         yield s
 
 
-def eventually(check, what):
-    end = time.monotonic() + 30
-    while not (got := check()):
-        assert time.monotonic() < end, what
-        time.sleep(0.02)  # polling another process: there is nothing to wait on
-    return got
-
-
 def test_sessions_survive_and_the_silent_ones_expire(own):
     kept, lost, closed = Session(own), Session(own, 600), Session(own)
     for n, s in enumerate((kept, lost, closed)):
@@ -237,7 +228,7 @@ def test_sessions_survive_and_the_silent_ones_expire(own):
         assert kept.call(j.EXISTS, j.path_flag("/e0", 0))[1][0]["ephemeralOwner"] == kept.id
         assert kept.call(j.EXISTS, j.path_flag("/e2", 0))[0] == -101
     kept.call(j.EXISTS, j.path_flag("/e1", 1))
-    eventually(lambda: kept.call(j.EXISTS, j.path_flag("/e1", 0))[0] == -101, "the end of the ephemeral of a session that is gone")
+    eventually(lambda: kept.call(j.EXISTS, j.path_flag("/e1", 0))[0] == -101, what="the end of the ephemeral of a session that is gone")
     with pytest.raises(Closed):
         lost.attach(own)
     with pytest.raises(Closed):

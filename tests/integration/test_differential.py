@@ -20,7 +20,7 @@ import pytest
 
 import apache
 import zkjute as j
-from conftest import skip_loudly
+from skipping import skip_loudly
 from quollsrv import QuollServer
 
 SUPER = "super:" + base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode()

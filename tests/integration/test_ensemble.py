@@ -1,97 +1,15 @@
 """Ensembles of our servers, and of ours and Apache's: service, failover under load, synchronisation, equal trees."""
 import shutil
 import threading
-import time
 
-import apache
 import pytest
 import rawzk
-from conftest import skip_loudly
-from kazoo.client import KazooClient
+from clients import Load, assert_equal_trees, close, connect, create_at_last
 from kazoo.exceptions import KazooException
-from kazoo.handlers.threading import KazooTimeoutError
-from kazoo.retry import KazooRetry
-from quollens import Ensemble, dump
-from quollproc import eventually
+from quollens import Ensemble
+from skipping import need_apache
+from zkserver import WAIT_S, eventually
 
-
-def connect(hosts, timeout=10.0, **kwargs):
-    retry = KazooRetry(max_tries=-1, delay=0.01, backoff=1, max_jitter=0.01)
-    client = KazooClient(hosts, timeout=timeout, connection_retry=retry, **kwargs)
-    client.start(timeout=30)
-    return client
-
-
-def close(*clients):
-    for c in clients:
-        c.stop()
-        c.close()
-
-
-def trees(ensemble):
-    """One dump per running server, each after a sync."""
-    out = []
-    for s in ensemble.servers:
-        if s.process:
-            c = connect(s.address)
-            c.sync("/")
-            out.append(dump(c))
-            close(c)
-    return out
-
-
-def assert_equal_trees(ensemble):
-    found = trees(ensemble)
-    for i, t in enumerate(found[1:], 1):
-        assert t.keys() == found[0].keys(), f"server {i}: {sorted(t.keys() ^ found[0].keys())[:5]}\n{ensemble.logs()}"
-        differ = [p for p in t if t[p] != found[0][p]]
-        assert not differ, f"server {i}: {[(p, t[p], found[0][p]) for p in differ[:3]]}\n{ensemble.logs()}"
-    return found[0]
-
-
-class Load:
-    """Writers that create numbered nodes below /load through all servers, and remember what was acknowledged."""
-
-    def __init__(self, ensemble, writers=3):
-        self.acked = set()
-        self.stop = threading.Event()
-        self.lost_sessions = 0
-        first = connect(ensemble.hosts)
-        first.ensure_path("/load")
-        close(first)
-        self.threads = [threading.Thread(target=self.run, args=(ensemble.hosts, i)) for i in range(writers)]
-        for t in self.threads:
-            t.start()
-
-    def run(self, hosts, writer):
-        client = connect(hosts)
-        session = client.client_id[0]
-        n = 0
-        while not self.stop.is_set():
-            path = f"/load/{writer}-{n}"
-            n += 1
-            try:
-                client.create(path, b"x" * 50)
-                self.acked.add(path)
-            except (KazooException, KazooTimeoutError):
-                continue  # unknown: it may or may not be there
-        if client.client_id and client.client_id[0] != session:
-            self.lost_sessions += 1
-        close(client)
-
-    def progress(self, count=50, timeout=20):
-        """Waits until that many more writes are acknowledged; returns the seconds until the first of them."""
-        before, start = len(self.acked), time.monotonic()
-        eventually(lambda: len(self.acked) > before, timeout, "a write")
-        first = time.monotonic() - start
-        eventually(lambda: len(self.acked) >= before + count, timeout, "writes")
-        return first
-
-    def finish(self):
-        self.stop.set()
-        for t in self.threads:
-            t.join()
-        return self.acked
 
 
 @pytest.fixture(name="three")
@@ -100,15 +18,9 @@ def three_fixture(build_dir):
         yield e
 
 
-def need_apache():
-    missing = apache.available()
-    if missing:
-        skip_loudly(missing)
-
-
 def test_service_of_three(three):
     """Every server takes writes, sees those of the others, and says what it is."""
-    modes = [three.mode(s) for s in three.servers]
+    modes = [s.mode() for s in three.servers]
     assert sorted(modes) == ["follower", "follower", "leader"]
     clients = [connect(s.address) for s in three.servers]
     for i, c in enumerate(clients):
@@ -145,7 +57,7 @@ def test_watches_and_sessions_move(three):
     fired = threading.Event()
     b.get("/w", watch=lambda event: fired.set())
     a.set("/w", b"new")
-    assert fired.wait(10)
+    assert fired.wait(WAIT_S)
     for at in range(3):  # made at one server, gone on with at the next
         own = rawzk.RawClient(three.servers[at].port)
         assert own.call(rawzk.create(1, "/mine", flags=1))[2] == 0
@@ -169,12 +81,12 @@ def test_watches_and_sessions_move(three):
 
 def test_sessions_expire_by_the_leader(three):
     """A client of a follower that falls silent loses its session; one that pings does not."""
-    silent = rawzk.RawClient(three.followers()[0].port, timeout_ms=2000)
-    alive = connect(three.followers()[1].address, timeout=2.0)
+    silent = rawzk.RawClient(three.followers()[0].port, timeout_ms=4000)
+    alive = connect(three.followers()[1].address, timeout=4.0)
     assert silent.call(rawzk.create(1, "/silent", flags=1))[2] == 0
     alive.create("/alive", ephemeral=True)
     silent.close()
-    eventually(lambda: alive.exists("/silent") is None, 15, "expiry")
+    eventually(lambda: alive.exists("/silent") is None, what="expiry")
     assert alive.exists("/alive")
     close(alive)
 
@@ -182,7 +94,7 @@ def test_sessions_expire_by_the_leader(three):
 @pytest.mark.parametrize("victim", ["leader", "follower"])
 def test_kill_under_load(three, victim):
     """kill -9 and restart, twice: no acknowledged write is lost, no session either, and all trees are equal."""
-    load = Load(three)
+    load = Load(three.hosts)
     load.progress()
     for _ in range(2):
         server = three.leader() if victim == "leader" else three.followers()[0]
@@ -199,7 +111,7 @@ def test_kill_under_load(three, victim):
 
 def test_all_killed_at_once(three):
     """The whole ensemble is killed under load: what was acknowledged is there after the restart."""
-    load = Load(three)
+    load = Load(three.hosts)
     load.progress(100)
     for s in three.servers:
         s.kill9()
@@ -252,7 +164,7 @@ def test_uncommitted_tail_is_truncated(three):
         s.pause()
     for i in range(20):
         alone.create_async(f"/gone{i}", b"")
-    eventually(lambda: "zk_proposals_outstanding\t20" in leader.four_letter("mntr"), 10, "proposals")
+    eventually(lambda: "zk_proposals_outstanding\t20" in leader.four_letter("mntr"), what="proposals")
     leader.kill9()
     for s in others:
         s.kill9()  # what the sockets of the stopped servers hold must not be seen
@@ -261,7 +173,7 @@ def test_uncommitted_tail_is_truncated(three):
         s.start(wait=False)
     for s in others:
         s.wait_ready()
-    eventually(lambda: c.create("/after", makepath=False) if c.connected else None, 20, "a write")
+    create_at_last(c, "/after")
     leader.start()
     found = assert_equal_trees(three)
     assert "/kept" in found and "/after" in found
@@ -280,13 +192,13 @@ def test_minority_serves_nobody(three):
     followers = three.followers()
     for s in followers:
         s.kill9()
-    eventually(lambda: "not currently serving" in leader.four_letter("srvr"), 20, "stepping down")
+    eventually(lambda: "not currently serving" in leader.four_letter("srvr"), what="stepping down")
     assert leader.four_letter("ruok") == "imok"
     assert leader.four_letter("isro") == "null"
     for s in followers:
         s.start(wait=False)
     three.wait_ready()
-    eventually(lambda: c.connected and c.exists("/x"), 20, "service")
+    eventually(lambda: c.connected and c.exists("/x"), what="service")
     assert c.client_id[0] == session
     close(c)
 
@@ -295,12 +207,12 @@ def test_observer(build_dir):
     """An observer serves reads and writes, has no vote, and survives the loss of the leader."""
     with Ensemble(build_dir, "qqqQ") as e:
         observer = e.servers[3]
-        assert e.mode(observer) == "observer"
+        assert observer.mode() == "observer"
         c = connect(observer.address)
         c.create("/by-observer", b"1")
         e.leader().kill9()
         e.leader()  # another one: the observer has lost its connection by now
-        eventually(lambda: e.mode(observer) == "observer" and c.connected and c.exists("/by-observer"), 20, "observer again")
+        eventually(lambda: observer.mode() == "observer" and c.connected and c.exists("/by-observer"), what="observer again")
         c.create("/again")
         close(c)
         assert {"/by-observer", "/again"} <= assert_equal_trees(e).keys()
@@ -308,11 +220,11 @@ def test_observer(build_dir):
 
 def test_orderly_stop(three):
     """SIGTERM ends each kind of member with 0, under load; the others go on."""
-    load = Load(three)
+    load = Load(three.hosts)
     load.progress()
     for server in (three.followers()[0], three.leader()):
         server.process.terminate()
-        assert server.process.wait(timeout=20) == 0, server.log_tail()
+        assert server.process.wait(timeout=WAIT_S) == 0, server.log_tail()
         server.process = None
         server.start()
         load.progress()
@@ -325,10 +237,10 @@ def test_ensemble_of_one(build_dir):
     with Ensemble(build_dir, "q", {"standaloneEnabled": "false"}) as e:
         c = connect(e.hosts)
         c.create("/one")
-        assert e.mode(e.servers[0]) == "leader"
+        assert e.servers[0].mode() == "leader"
         e.servers[0].kill9()
         e.servers[0].start()
-        eventually(lambda: c.connected and c.exists("/one"), 20, "service")
+        eventually(lambda: c.connected and c.exists("/one"), what="service")
         close(c)
 
 
@@ -337,19 +249,19 @@ def test_mixed(build_dir, kinds):
     """Ours and Apache's in one ensemble, both majorities; the leader is killed under load, so that both kinds come to lead."""
     need_apache()
     with Ensemble(build_dir, kinds) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         first = e.leader()
         first.kill9()
-        load.progress(timeout=40)
+        load.progress()
         first.start()
-        load.progress(timeout=40)
+        load.progress()
         victim = e.followers()[0]
         victim.kill9()
-        load.progress(timeout=40)
+        load.progress()
         shutil.rmtree(victim.datadir / "data")
         victim.start()
-        load.progress(timeout=40)
+        load.progress()
         acked = load.finish()
         found = assert_equal_trees(e)
         lost = [p for p in acked if p not in found]

@@ -50,15 +50,10 @@ def nothing_changes(ens):
             assert rss_kb(s, "VmHWM") < RSS_MAX_KB
 
 
-def ports(ens, server):
-    quorum, election = ens.servers[0].props[f"server.{server.myid}"].split(":")[1:3]
-    return int(quorum), int(election)
-
-
 def everywhere(ens):
     """Every quorum port that is open: elections' of all, and the leader's."""
     leader = ens.leader()
-    return [ports(ens, s)[1] for s in ens.servers] + [ports(ens, leader)[0]]
+    return [ens.quorum_ports(s)[1] for s in ens.servers] + [ens.quorum_ports(leader)[0]]
 
 
 def dial(port):
@@ -156,7 +151,7 @@ def test_unknown_server_votes(ens):
     """It has the best history there ever was, and shouts."""
     text = b"server.99=127.0.0.1:1:2:participant;0.0.0.0:3\nversion=7fffffffffff"
     for s in ens.servers:
-        with dial(ports(ens, s)[1]) as c:
+        with dial(ens.quorum_ports(s)[1]) as c:
             push(c, hello(STRANGER))
             for state in (LOOKING, FOLLOWING, LEADING, 3, 7):
                 for round_ in (0, 1, 1 << 62, -1):
@@ -171,7 +166,7 @@ def test_known_server_impersonated(ens):
             if sid == s.myid:
                 continue
             for _ in range(10):
-                with dial(ports(ens, s)[1]) as c:
+                with dial(ens.quorum_ports(s)[1]) as c:
                     push(c, hello(sid) + notification(LOOKING, sid, 1 << 62, 1 << 40, 1 << 30))
                     drained(c)
 
@@ -179,7 +174,7 @@ def test_known_server_impersonated(ens):
 @pytest.mark.parametrize("kind", (FOLLOWERINFO, OBSERVERINFO))
 def test_unknown_learner(ens, kind):
     """Says it has accepted an epoch far in the future, then falls silent, hangs up, or goes on with rubbish."""
-    port = ports(ens, ens.leader())[0]
+    port = ens.quorum_ports(ens.leader())[0]
     for claimed in (0, 1 << 32, 0x7ffffffe << 32, -1):
         for more in (b"", packet(ACKEPOCH, 0, struct.pack(">i", 0)), packet(ACKEPOCH, 1 << 62, struct.pack(">i", -1)),
                      packet(ACKEPOCH, 0, struct.pack(">i", 0)) + packet(ACK, 1 << 62) + packet(PING, 0, bytes(37)) * 50,
@@ -191,7 +186,7 @@ def test_unknown_learner(ens, kind):
 
 def test_snapshots_never_received(ens):
     """Learners that have nothing, ask for everything and do not read it."""
-    port = ports(ens, ens.leader())[0]
+    port = ens.quorum_ports(ens.leader())[0]
     greedy = []
     for n in range(50):
         c = dial(port)

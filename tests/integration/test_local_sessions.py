@@ -1,47 +1,25 @@
 """Read-only mode and local sessions, with kazoo, Java and raw clients, alone and among Apache's servers."""
 import pathlib
-import shutil
 import struct
 import subprocess
 import threading
 
-import apache
+import javaclient
 import pytest
 import rawzk
-from conftest import skip_loudly
-from kazoo.client import KazooClient, KazooState
+from clients import assert_equal_trees, close, connect, create_at_last
+from kazoo.client import KazooState
 from kazoo.exceptions import KazooException, NotReadOnlyCallError
 from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KeeperState
-from kazoo.retry import KazooRetry
 from quollens import Ensemble
-from quollproc import eventually
-from test_ensemble import assert_equal_trees
+from skipping import need_apache, skip_loudly
+from zkserver import WAIT_S, eventually
 
-JARS = [pathlib.Path("/usr/share/java") / f"{n}.jar" for n in ("zookeeper", "zookeeper-jute", "slf4j-api", "slf4j-nop")]
 SOURCE = pathlib.Path(__file__).parent / "java" / "ReadOnlyClient.java"
 READ_ONLY = {"readonlymode.enabled": "true"}
 LOCAL = {"localSessionsEnabled": "true", "localSessionsUpgradingEnabled": "true"}
 EPHEMERAL_ON_LOCAL = -120
-
-
-def connect(hosts, timeout=10.0, **kwargs):
-    retry = KazooRetry(max_tries=-1, delay=0.01, backoff=1, max_jitter=0.01)
-    client = KazooClient(hosts, timeout=timeout, connection_retry=retry, **kwargs)
-    client.start(timeout=30)
-    return client
-
-
-def close(*clients):
-    for c in clients:
-        c.stop()
-        c.close()
-
-
-def need_apache():
-    missing = apache.available()
-    if missing:
-        skip_loudly(missing)
 
 
 def mntr(server, key):
@@ -63,7 +41,7 @@ def cut_off(e):
     alone, *others = e.followers() + [e.leader()]
     for s in others:
         s.kill9()
-    eventually(lambda: alone.four_letter("isro") == "ro", 20, "read-only mode")
+    eventually(lambda: alone.four_letter("isro") == "ro", what="read-only mode")
     return alone, others
 
 
@@ -71,7 +49,6 @@ def come_back(e, others):
     for s in others:
         s.start(wait=False)
     e.wait_ready()
-    eventually(lambda: all(e.mode(s) in ("leader", "follower") for s in e.servers), 20, "a quorum")
 
 
 # ---- read-only mode ----
@@ -123,16 +100,15 @@ def test_read_only_by_hand(build_dir):
 def test_read_only_keeps_a_kazoo_session(build_dir):
     """A client that was connected before reads on while its server is cut off, and has its session and its ephemeral afterwards."""
     with Ensemble(build_dir, "qqq", READ_ONLY) as e:
-        c = KazooClient(e.hosts, timeout=40.0, read_only=True, connection_retry=KazooRetry(max_tries=-1, delay=0.05, backoff=1))
-        c.start(timeout=30)
+        c = connect(e.hosts, timeout=60.0, read_only=True)
         c.create("/mine", b"m", ephemeral=True)
         session = c.client_id[0]
         _, others = cut_off(e)
-        eventually(lambda: c.client_state == KeeperState.CONNECTED_RO, 30, "a read-only connection")
+        eventually(lambda: c.client_state == KeeperState.CONNECTED_RO, what="a read-only connection")
         assert c.get("/mine")[0] == b"m"
         assert c.client_id[0] == session
         come_back(e, others)
-        eventually(lambda: c.client_state == KeeperState.CONNECTED, 30, "a quorum")
+        eventually(lambda: c.client_state == KeeperState.CONNECTED, what="a quorum")
         assert c.exists("/mine").ephemeralOwner == session == c.client_id[0]
         close(c)
 
@@ -142,10 +118,10 @@ def test_no_read_only_mode_unasked(build_dir):
         alone, other = e.servers
         log = alone.log_path
         other.kill9()
-        eventually(lambda: alone.four_letter("isro") == "null", 20, "stepping down")
+        eventually(lambda: alone.four_letter("isro") == "null", what="stepping down")
         with pytest.raises(OSError):
             rawzk.RawClient(alone.port, read_only=True)
-        eventually(lambda: log.read_text().count("looking for a leader") >= 2, 20, "an election without end")
+        eventually(lambda: log.read_text().count("looking for a leader") >= 2, what="an election without end")
         assert alone.four_letter("isro") == "null"
 
 
@@ -153,11 +129,8 @@ def test_read_only_kazoo(build_dir):
     """kazoo reads from the server that is cut off, is refused writes, and goes on with a session of its own."""
     with Ensemble(build_dir, "qqq", READ_ONLY) as e:
         alone, others = cut_off(e)
-        c = KazooClient(e.hosts, timeout=6.0, read_only=True, connection_retry=KazooRetry(max_tries=-1, delay=0.05, backoff=1))
-        states = []
-        c.add_listener(lambda state: states.append((state, c.client_state)))
-        c.start(timeout=30)
-        eventually(lambda: c.client_state == KeeperState.CONNECTED_RO, 20, "a read-only connection")
+        c = connect(e.hosts, timeout=6.0, read_only=True)
+        eventually(lambda: c.client_state == KeeperState.CONNECTED_RO, what="a read-only connection")
         assert c.get("/seen")[0] == b"before"
         assert c.get_children("/")
         with pytest.raises(NotReadOnlyCallError):
@@ -165,40 +138,26 @@ def test_read_only_kazoo(build_dir):
         with pytest.raises(NotReadOnlyCallError):
             c.set("/seen", b"after")
         come_back(e, others)
-
-        def writes():
-            try:
-                c.create("/eph", b"", ephemeral=True)
-                return True
-            except KazooException:
-                return False
-
-        eventually(writes, 30, "a write")
+        create_at_last(c, "/eph", ephemeral=True)
         assert c.client_state == KeeperState.CONNECTED
         assert c.exists("/eph").ephemeralOwner == c.client_id[0]
-        assert any(s[0] == KazooState.CONNECTED for s in states)
         close(c)
 
 
 @pytest.fixture(scope="module", name="java")
 def java_fixture(tmp_path_factory):
-    if not shutil.which("javac"):
-        skip_loudly("no javac (apt-get install default-jdk-headless)")
-    if not JARS[0].exists():
-        skip_loudly("no zookeeper.jar (apt-get install libzookeeper-java)")
-    out = tmp_path_factory.mktemp("classes")
-    path = ":".join(str(j) for j in JARS if j.exists())
-    subprocess.run(["javac", "-proc:none", "-nowarn", "-cp", path, "-d", out, SOURCE], check=True, timeout=300)
-    return ["java", "-Xmx128m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{out}:{path}", "ReadOnlyClient"]
+    if why := javaclient.missing():
+        skip_loudly(why)
+    return javaclient.command(SOURCE, tmp_path_factory.mktemp("classes"))
 
 
 def test_read_only_java(build_dir, java):
     """Java's canBeReadOnly: as above, and it finds its way out by polling isro."""
     with Ensemble(build_dir, "qqq", READ_ONLY) as e:
         alone, others = cut_off(e)
-        with subprocess.Popen(java + [e.hosts], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
+        with subprocess.Popen([*java, e.hosts, "/seen"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as p:
             lines = []
-            timer = threading.Timer(120, p.kill)
+            timer = threading.Timer(240, p.kill)
             timer.start()
             for line in p.stdout:
                 lines.append(line.strip())
@@ -255,10 +214,10 @@ def test_local_sessions(build_dir, kinds):
             assert gone.session == 0
         a = [connect(s.address) for s in e.servers]
         lock = a[0].Lock("/lock", "a")
-        assert lock.acquire(timeout=20)
+        assert lock.acquire(timeout=WAIT_S)
         assert not a[1].Lock("/lock", "b").acquire(blocking=False)
         lock.release()
-        assert a[1].Lock("/lock", "b").acquire(timeout=20)
+        assert a[1].Lock("/lock", "b").acquire(timeout=WAIT_S)
         close(*a)
 
 
@@ -281,18 +240,19 @@ def test_no_upgrade(build_dir, kinds):
 
 
 def test_local_session_expires_here(build_dir):
-    """A silent client's local session ends at its server; one that pings does not."""
+    """A silent client's local session ends at its server; one of the same timeout that pings, and is older, does not."""
     with Ensemble(build_dir, "qqq", LOCAL) as e:
-        for s in e.servers:
-            alive = connect(s.address, timeout=2.0)
-            silent = rawzk.RawClient(s.port, timeout_ms=1000)
+        alive = [connect(s.address, timeout=4.0) for s in e.servers]
+        sessions = [c.client_id[0] for c in alive]
+        silent = [rawzk.RawClient(s.port, timeout_ms=4000, timeout_s=WAIT_S) for s in e.servers]
+        for s, quiet in zip(e.servers, silent):
             assert mntr(s, "local_sessions") == "2"
+        for s, quiet, c, session in zip(e.servers, silent, alive, sessions):
             with pytest.raises(OSError):
-                silent.receive()
-            eventually(lambda at=s: mntr(at, "local_sessions") == "1", 10, "expiry")
-            assert alive.exists("/") and alive.connected
-            session = alive.client_id[0]
-            close(alive)
+                quiet.receive()
+            eventually(lambda at=s: mntr(at, "local_sessions") == "1", what="expiry")
+            assert c.exists("/") and c.client_id[0] == session
+            close(c)
             assert mntr(s, "local_sessions") == "0", hex(session)
 
 
@@ -305,9 +265,9 @@ def test_local_session_survives_an_election(build_dir):
         lost = []
         c.add_listener(lambda state: lost.append(1) if state == KazooState.LOST else None)
         e.leader().kill9()
-        eventually(lambda: c.connected and c.exists("/"), 20, "service")
+        e.leader()  # another one: the follower has noticed
+        create_at_last(c, "/after", ephemeral=True)
         assert c.client_id[0] == session and not lost
-        c.create("/after", b"", ephemeral=True)
         assert c.exists("/after").ephemeralOwner == session
         close(c)
 
@@ -321,7 +281,7 @@ def test_dump(build_dir, props):
             assert owner.call(rawzk.create(1, f"/e{s.myid}", flags=1))[2] == 0
             head = s.four_letter("dump").split("ephemeral nodes dump:")[0]
             assert f"0x{plain.session:x}" in head and f"0x{owner.session:x}" in head
-            leads = e.mode(s) == "leader"
+            leads = s.mode() == "leader"
             if leads:
                 assert ("Global Session Sets (" if props else "\nSession Sets (") in head
             else:
@@ -366,7 +326,7 @@ def test_leader_without_clients(build_dir):
         leader.kill9()
         e.leader()  # started at once it could take part in the election, and win
         leader.start()
-        assert e.mode(leader) == "follower"
+        assert leader.mode() == "follower"
         back = connect(leader.address)
         assert back.exists("/served")
         close(c, back)
@@ -390,7 +350,7 @@ def test_local_sessions_under_failover(build_dir, kinds):
                 try:
                     c = connect(e.servers[who % 3].address if n % 2 else e.hosts, timeout=4.0)
                 except KazooTimeoutError:
-                    continue
+                    continue  # its server was down for so long
                 for _ in range(5):
                     path = f"/kept/{who}-{n}"
                     n += 1
@@ -405,22 +365,22 @@ def test_local_sessions_under_failover(build_dir, kinds):
                         break
                 close(c)
 
-        threads = [threading.Thread(target=visits, args=(i,)) for i in range(4)]
+        threads = [threading.Thread(target=visits, args=(i,), daemon=True) for i in range(4)]
         for t in threads:
             t.start()
         for _ in range(2):
             before = len(acked)
-            eventually(lambda b=before: len(acked) > b + 30, 30, "writes")
+            eventually(lambda b=before: len(acked) > b + 30, what="writes")
             leader = e.leader()
             leader.kill9()
             before = len(acked)
-            eventually(lambda b=before: len(acked) > b + 30, 30, "writes without it")
+            eventually(lambda b=before: len(acked) > b + 30, what="writes without it")
             leader.start()
         stop.set()
         for t in threads:
             t.join()
         last = connect(e.leader().address)
-        eventually(lambda: not [n for n in last.get_children("/") if n.startswith("eph")], 30, "the end of all ephemerals")
+        eventually(lambda: not [n for n in last.get_children("/") if n.startswith("eph")], what="the end of all ephemerals")
         close(last)
         found = assert_equal_trees(e)
         assert not acked - found.keys()

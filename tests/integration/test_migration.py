@@ -1,10 +1,10 @@
 """The rolling replacement of an Apache ensemble and the way back, as `make test-migration` runs it, each once."""
+import pathlib
 import sys
 
-from conftest import HERE
-from test_ensemble import need_apache
+from skipping import need_apache
 
-sys.path.append(str(HERE.parent / "migration"))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "migration"))
 
 
 def test_there_and_back(build_dir, tmp_path):

@@ -6,8 +6,9 @@ import time
 import pytest
 
 import apache as apache_server
-from conftest import skip_loudly
-from quollproc import QuollProcess, dig, eventually, quoll
+from skipping import skip_loudly
+from quollproc import QuollProcess, dig, quoll
+from zkserver import eventually
 from zkserver import free_port
 
 SHOP = pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"

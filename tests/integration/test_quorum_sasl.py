@@ -1,16 +1,14 @@
 """SASL between servers: ours, Apache's among ours, who is refused, and the way there without a pause."""
 import re
-import threading
-import time
 
 import pytest
-from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
 
 import apache
-from quollens import Ensemble, dump
+from clients import rolling_restarts
+from quollens import Ensemble
 from quollsrv import QuollServer
-from test_quorum_tls import PASSWORD, WAIT_S, Pki, client, tls_props, write_through_leader_change
+from skipping import need_apache
+from test_quorum_tls import PASSWORD, Pki, end_by_itself, logs_say, start_without, tls_props, try_one, write_through_leader_change
 
 SECRET = "between servers, \\\"quoted\\\""
 MODULE = "org.apache.zookeeper.server.auth.DigestLoginModule"
@@ -60,17 +58,10 @@ def authenticated_by_apache(server):
     return re.search(r"QuorumConnectionThread.*Successfully completed the authentication using SASL. learner addr", server.log_path.read_text())
 
 
-def until(ens, what):
-    end = time.monotonic() + WAIT_S
-    while not what():
-        assert time.monotonic() < end, ens.logs()
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("kinds", ("qqq", "qqa", "aaq", "qqqQ", "qaqQ"))
 def test_ensemble(build_dir, tmp_path, kinds):
-    if "a" in kinds and (missing := apache.available()):
-        pytest.skip(missing)
+    if "a" in kinds:
+        need_apache()
     with ensemble(build_dir, kinds, jaas(tmp_path)) as ens:
         write_through_leader_change(ens)
         no_secret(ens)
@@ -92,17 +83,10 @@ def test_with_tls(build_dir, tmp_path):
 
 def outsider_is_refused(ens, outsider, told, where):
     try:
-        for s in ens.servers:
-            s.start(wait=False)
-        for s in ens.servers:
-            if s is not outsider:
-                s.wait_ready()
-        zk = client(ens)
-        zk.create("/works", b"")
-        zk.stop()
-        zk.close()
-        until(ens, lambda: any(told in s.log_path.read_text() for s in where))
-        assert ens.mode(outsider) is None
+        start_without(ens, outsider)
+        try_one(ens)
+        logs_say(where, told)
+        assert outsider.mode() is None
         no_secret(ens)
     finally:
         ens.close()
@@ -123,8 +107,7 @@ def test_wrong_password_is_told(build_dir, tmp_path):
 
 
 def test_apache_with_wrong_password(build_dir, tmp_path):
-    if missing := apache.available():
-        pytest.skip(missing)
+    need_apache()
     ens = ensemble(build_dir, "qqa", jaas(tmp_path))
     set_jaas(ens.servers[2], jaas(tmp_path, "wrong.conf", learner="between servers, wrong", server="between servers, wrong"))
     outsider_is_refused(ens, ens.servers[2], "wrong name or password", ens.servers[:2])
@@ -161,10 +144,7 @@ def test_bad_settings(build_dir, tmp_path, props, text, told):
         if text:
             (tmp_path / "jaas.conf").write_text(text)
             set_jaas(ens.servers[0], tmp_path / "jaas.conf")
-        ens.servers[0].start(wait=False)
-        assert ens.servers[0].process.wait(WAIT_S) not in (0, None)
-        ens.servers[0].process = None
-        assert told in ens.servers[0].log_tail()
+        assert told in end_by_itself(ens.servers[0])
     finally:
         ens.close()
 
@@ -173,43 +153,13 @@ def test_from_off_to_required(build_dir, tmp_path):
     """Three rolling restarts: enabled, learners authenticate, servers require it. A client goes on all the time."""
     path = jaas(tmp_path)
     keys = list(ON)
-    stages = [{k: ON[k] for k in keys[:n]} for n in (1, 2, 3)]
+
+    def stage(n):
+        def change(s):
+            s.props.update({k: ON[k] for k in keys[:n]})
+            set_jaas(s, path)
+        return change
+
     with Ensemble(build_dir, "qqq") as ens:
-        zk = client(ens)
-        session, acknowledged, done = zk.client_id, [], threading.Event()
-
-        def work():
-            n = 0
-            while not done.is_set():
-                try:
-                    acknowledged.append(zk.create(f"/n{n}", b""))
-                except KazooException:
-                    time.sleep(0.01)  # a client's pace while it reconnects
-                n += 1
-
-        writer = threading.Thread(target=work)
-        writer.start()
-        try:
-            for props in stages:
-                for s in ens.servers:
-                    s.stop()
-                    s.props.update(props)
-                    set_jaas(s, path)
-                    s.start()
-                    count, end = len(acknowledged), time.monotonic() + WAIT_S
-                    while len(acknowledged) < count + 5:
-                        assert time.monotonic() < end, ens.logs()
-                        time.sleep(0.01)
-        finally:
-            done.set()
-            writer.join(WAIT_S)
-        tree = dump(zk)
-        assert zk.client_id == session and all(p in tree for p in acknowledged)
-        zk.stop()
-        zk.close()
-        for s in ens.servers:
-            one = KazooClient(s.address, timeout=20)
-            one.start(timeout=WAIT_S)
-            one.stop()
-            one.close()
+        rolling_restarts(ens, stage(1), stage(2), stage(3))
         no_secret(ens)

@@ -3,19 +3,16 @@ import pathlib
 import socket
 import ssl
 import subprocess
-import threading
-import time
 
 import pytest
-from kazoo.client import KazooClient
-from kazoo.exceptions import KazooException
 
 import apache
-from quollens import Ensemble, dump
+from clients import assert_equal_trees, close, connect, create_at_last, rolling_restarts
+from quollens import Ensemble
 from quollsrv import QuollServer
-from test_hostile_quorum import ports
+from skipping import need_apache, skip_loudly
+from zkserver import WAIT_S, eventually
 
-WAIT_S = 30
 PASSWORD = "between-servers"
 
 
@@ -68,46 +65,52 @@ def tls_props(pki, keys, p12=False):
     return {"sslQuorum": "true", **key, "ssl.quorum.trustStore.location": pki.ca}
 
 
-def client(ens):
-    zk = KazooClient(ens.hosts, timeout=20)
-    zk.start(timeout=WAIT_S)
-    return zk
-
-
 def write_through_leader_change(ens):
-    zk = client(ens)
+    zk = connect(ens.hosts)
     zk.create("/before", b"1" * 100000)
     leader = ens.leader()
     leader.kill9()
-    end = time.monotonic() + WAIT_S
-    while True:
-        try:
-            zk.create("/after", b"2")
-            break
-        except KazooException:
-            assert time.monotonic() < end, ens.logs()
-            time.sleep(0.02)
+    create_at_last(zk, "/after", b"2")
     leader.start()
-    zk.stop()
-    zk.close()
-    trees = []
+    close(zk)
+    assert assert_equal_trees(ens)["/after"][0] == b"2"
+
+
+def try_one(ens):
+    """A client is served."""
+    zk = connect(ens.hosts)
+    zk.create("/works", b"")
+    close(zk)
+
+
+def start_without(ens, outsider):
+    """Starts all, and waits until all but one serve."""
     for s in ens.servers:
-        one = KazooClient(s.address, timeout=20)
-        one.start(timeout=WAIT_S)
-        one.sync("/")
-        trees.append(dump(one))
-        one.stop()
-        one.close()
-    assert trees[0] == trees[1] == trees[2] and trees[0]["/after"][0] == b"2"
+        s.start(wait=False)
+    for s in ens.servers:
+        if s is not outsider:
+            s.wait_ready()
+
+
+def logs_say(servers, told):
+    eventually(lambda: any(told in s.log_path.read_text() for s in servers), what=lambda: f"{told}: {[s.log_tail() for s in servers]}")
+
+
+def end_by_itself(server):
+    """The log of a server that refuses its settings."""
+    server.start(wait=False)
+    assert server.process.wait(WAIT_S) not in (0, None)
+    server.process = None
+    return server.log_path.read_text()
 
 
 @pytest.mark.parametrize("p12", (False, True), ids=("pem", "pkcs12"))
 def test_ensemble(build_dir, pki, keys, p12):
     with Ensemble(build_dir, "qqq", tls_props(pki, keys, p12)) as ens:
         write_through_leader_change(ens)
-        quorum, election = ports(ens, ens.leader())
+        quorum, election = ens.quorum_ports(ens.leader())
         for port in (quorum, election):
-            with socket.create_connection(("127.0.0.1", port)) as s:
+            with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as s:
                 context = ssl.create_default_context(cafile=str(pki.ca))
                 context.load_cert_chain(str(keys[0]))
                 with context.wrap_socket(s, server_hostname="127.0.0.1") as t:
@@ -118,13 +121,13 @@ def test_ensemble(build_dir, pki, keys, p12):
 def test_nothing_is_resumed(build_dir, pki, keys, version):
     """Java's TLS 1.2 comes back with whatever ticket it was given, which must not cost it the connection."""
     with Ensemble(build_dir, "qqq", tls_props(pki, keys)) as ens:
-        port = ports(ens, ens.leader())[1]
+        port = ens.quorum_ports(ens.leader())[1]
         context = ssl.create_default_context(cafile=str(pki.ca))
         context.load_cert_chain(str(keys[0]))
         context.minimum_version = context.maximum_version = version
         session = None
         for _ in range(2):
-            with socket.create_connection(("127.0.0.1", port)) as s:
+            with socket.create_connection(("127.0.0.1", port), timeout=WAIT_S) as s:
                 with context.wrap_socket(s, server_hostname="127.0.0.1", session=session) as t:
                     assert not t.session_reused
                     session = t.session
@@ -133,10 +136,9 @@ def test_nothing_is_resumed(build_dir, pki, keys, version):
 
 @pytest.mark.parametrize("kinds", ("qqa", "aaq"))
 def test_with_apache(build_dir, pki, keys, kinds):
-    if missing := apache.available():
-        pytest.skip(missing)
+    need_apache()
     if missing := [str(jar) for jar in apache.NETTY if not jar.exists()]:
-        pytest.skip(f"no {missing[0]}, without which Apache's server speaks no TLS to others (apt-get install libnetty-java)")
+        skip_loudly(f"no {missing[0]}, without which Apache's server speaks no TLS to others (apt-get install libnetty-java)")
     with Ensemble(build_dir, kinds, tls_props(pki, keys)) as ens:
         write_through_leader_change(ens)
 
@@ -144,7 +146,7 @@ def test_with_apache(build_dir, pki, keys, kinds):
 def test_large_snapshot(build_dir, pki, keys):
     """More than any buffer on the way."""
     with Ensemble(build_dir, "qqq", {**tls_props(pki, keys), "forceSnapshotSync": "true"}) as ens:
-        zk = client(ens)
+        zk = connect(ens.hosts)
         zk.ensure_path("/big")
         for n in range(60):
             zk.create(f"/big/{n}", bytes([n]) * 900000)
@@ -152,38 +154,23 @@ def test_large_snapshot(build_dir, pki, keys):
         behind.kill9()
         zk.set("/big/1", b"changed")
         behind.start()
-        one = KazooClient(behind.address, timeout=20)
-        one.start(timeout=WAIT_S)
+        one = connect(behind.address)
         one.sync("/")
         assert one.get("/big/1")[0] == b"changed" and one.get("/big/59")[0] == bytes([59]) * 900000
-        for c in (one, zk):
-            c.stop()
-            c.close()
-
-
-def refused(ens, outsider):
-    """It does not serve, and says why; the others do."""
-    zk = client(ens)
-    zk.create("/works", b"")
-    zk.stop()
-    zk.close()
-    end = time.monotonic() + WAIT_S
-    while "TLS" not in outsider.log_path.read_text():
-        assert time.monotonic() < end, outsider.log_tail()
-        time.sleep(0.02)
-    assert ens.mode(outsider) is None
+        close(one, zk)
 
 
 def test_strange_authority(build_dir, pki, keys, tmp_path):
+    """It does not serve, and says why; the others do."""
     other = Pki(tmp_path, "wrong")
     ens = Ensemble(build_dir, "qqq", tls_props(pki, keys))
-    ens.servers[2].props.update(tls_props(other, other.key("outsider")))
+    outsider = ens.servers[2]
+    outsider.props.update(tls_props(other, other.key("outsider")))
     try:
-        for s in ens.servers:
-            s.start(wait=False)
-        for s in ens.servers[:2]:
-            s.wait_ready()
-        refused(ens, ens.servers[2])
+        start_without(ens, outsider)
+        try_one(ens)
+        logs_say([outsider], "TLS")
+        assert outsider.mode() is None
     finally:
         ens.close()
 
@@ -194,17 +181,11 @@ def test_wrong_name(build_dir, pki, keys):
         ens = Ensemble(build_dir, "qqq", {**tls_props(pki, keys), "ssl.quorum.hostnameVerification": check})
         ens.servers[0].props.update(tls_props(pki, pki.key(f"elsewhere-{check}", "DNS:elsewhere.example")))
         try:
-            for s in ens.servers:
-                s.start(wait=False)
-            for s in ens.servers[1:]:
-                s.wait_ready()
+            start_without(ens, ens.servers[0])
             if check == "false":
                 ens.servers[0].wait_ready()
             else:
-                end = time.monotonic() + WAIT_S
-                while not any("does not name" in s.log_path.read_text() for s in ens.servers[1:]):
-                    assert time.monotonic() < end, ens.logs()
-                    time.sleep(0.02)
+                logs_say(ens.servers[1:], "does not name")
         finally:
             ens.close()
 
@@ -215,15 +196,9 @@ def test_plain_is_refused(build_dir, pki, keys):
     for key in [k for k in plain.props if "ssl" in k]:
         del plain.props[key]
     try:
-        for s in ens.servers:
-            s.start(wait=False)
-        for s in ens.servers[:2]:
-            s.wait_ready()
-        zk = client(ens)
-        zk.create("/works", b"")
-        zk.stop()
-        zk.close()
-        assert ens.mode(plain) is None
+        start_without(ens, plain)
+        try_one(ens)
+        assert plain.mode() is None
     finally:
         ens.close()
 
@@ -237,10 +212,7 @@ def test_plain_is_refused(build_dir, pki, keys):
 def test_bad_settings(build_dir, props, told):
     ens = Ensemble(build_dir, "qqq", props)
     try:
-        ens.servers[0].start(wait=False)
-        assert ens.servers[0].process.wait(WAIT_S) not in (0, None)
-        ens.servers[0].process = None
-        assert told in ens.servers[0].log_tail()
+        assert told in end_by_itself(ens.servers[0])
     finally:
         ens.close()
 
@@ -249,10 +221,8 @@ def test_bad_password_is_not_shown(build_dir, pki, keys):
     props = {**tls_props(pki, keys, True), "ssl.quorum.keyStore.password": "not-the-secret"}
     ens = Ensemble(build_dir, "qqq", props)
     try:
-        ens.servers[0].start(wait=False)
-        assert ens.servers[0].process.wait(WAIT_S) not in (0, None)
-        ens.servers[0].process = None
-        assert str(keys[1]) in ens.servers[0].log_tail() and "not-the-secret" not in ens.servers[0].log_path.read_text()
+        said = end_by_itself(ens.servers[0])
+        assert str(keys[1]) in said and "not-the-secret" not in said
     finally:
         ens.close()
 
@@ -262,34 +232,4 @@ def test_from_plain_to_tls(build_dir, pki, keys):
     stages = ({**tls_props(pki, keys), "sslQuorum": "false", "portUnification": "true"},
               {**tls_props(pki, keys), "portUnification": "true"}, {**tls_props(pki, keys), "portUnification": "false"})
     with Ensemble(build_dir, "qqq") as ens:
-        zk = client(ens)
-        session, acknowledged, done = zk.client_id, [], threading.Event()
-
-        def work():
-            n = 0
-            while not done.is_set():
-                try:
-                    acknowledged.append(zk.create(f"/n{n}", b""))
-                except KazooException:
-                    time.sleep(0.01)  # a client's pace while it reconnects
-                n += 1
-
-        writer = threading.Thread(target=work)
-        writer.start()
-        try:
-            for props in stages:
-                for s in ens.servers:
-                    s.stop()
-                    s.props.update(props)
-                    s.start()
-                    count, end = len(acknowledged), time.monotonic() + WAIT_S
-                    while len(acknowledged) < count + 5:
-                        assert time.monotonic() < end, ens.logs()
-                        time.sleep(0.01)
-        finally:
-            done.set()
-            writer.join(WAIT_S)
-        tree = dump(zk)
-        assert zk.client_id == session and all(path in tree for path in acknowledged)
-        zk.stop()
-        zk.close()
+        rolling_restarts(ens, *(lambda s, props=props: s.props.update(props) for props in stages))

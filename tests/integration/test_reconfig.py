@@ -8,12 +8,11 @@ import threading
 
 import pytest
 import rawzk
+from clients import Load, assert_equal_trees, close, connect
 from kazoo import exceptions as ke
-from kazoo.client import KazooClient
-from quollproc import eventually
 from reconfens import SUPER, Changing, config_text, line_of, wait_mode
-from test_ensemble import Load, assert_equal_trees, connect, need_apache
-from zkserver import free_port
+from skipping import need_apache
+from zkserver import WAIT_S, eventually, free_port
 
 KINDS = ["qqq", "qqa", "qaa", "aaa"]
 
@@ -44,7 +43,7 @@ def wait_config(e, text):
     """Every running server shows this configuration."""
     for s in e.servers:
         if s.process:
-            eventually(lambda s=s: config_text(s)[0].decode() == text, 30, f"server {s.myid} has the new configuration")
+            eventually(lambda s=s: config_text(s)[0].decode() == text, what=f"server {s.myid} has the new configuration")
 
 
 def member_line(e, text, myid):
@@ -58,10 +57,10 @@ def test_add_and_remove(build_dir, kinds, joiner):
         need_apache()
     with ensemble(build_dir, kinds) as e:
         leader = e.leader()
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         a, b = e.joiner(joiner), e.joiner(joiner)
-        assert e.mode(a) == e.mode(b) == "follower"
+        assert a.mode() == b.mode() == "follower"
         text = e.reconfig(joining=f"server.{a.myid}={e.lines[a.myid]},server.{b.myid}={e.lines[b.myid]}")
         assert voters(text) == [1, 2, 3, 4, 5]
         wait_config(e, text)
@@ -81,15 +80,14 @@ def test_add_and_remove(build_dir, kinds, joiner):
         assert e.leader() in (a, b)
         client = connect(f"{a.address},{b.address}")
         client.create("/by-newcomers")
-        client.stop()
-        client.close()
+        close(client)
 
 
 @pytest.mark.parametrize("kinds", KINDS)
 def test_move_the_leader(build_dir, kinds):
     """The leader leaves, twice: a follower of its choice goes on without an election. Who left is taken back."""
     with ensemble(build_dir, kinds) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         spare = e.joiner("q")
         text = e.reconfig(joining=f"server.{spare.myid}={e.lines[spare.myid]}")
@@ -113,7 +111,7 @@ def test_move_the_leader(build_dir, kinds):
 def test_roles(build_dir, kinds):
     """A follower and then the leader become observers, and voters again."""
     with ensemble(build_dir, kinds) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         for who in ("follower", "leader"):
             s = e.leader() if who == "leader" else [f for f in e.followers() if f.myid == 4 or f.myid == 1][0]
@@ -137,7 +135,7 @@ def test_roles(build_dir, kinds):
 def test_addresses(build_dir, kinds):
     """A follower moves all its ports; so does the leader, which costs it the leadership. A client that is connected stays."""
     with ensemble(build_dir, kinds) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         for who in ("follower", "leader"):
             quoll = [s for s in e.servers if kinds[s.myid - 1] == "q"]
             s = e.leader() if who == "leader" else [f for f in e.followers() if f in quoll][0]
@@ -151,13 +149,12 @@ def test_addresses(build_dir, kinds):
             text = e.reconfig(joining=f"server.{s.myid}={e.lines[s.myid]}", hosts=",".join(o.address for o in e.servers if o is not s))
             assert e.lines[s.myid] in text
             s.port = port
-            eventually(lambda: e.mode(s) is not None, 30, "the new client port")
+            eventually(lambda: s.mode() is not None, what="the new client port")
             wait_config(e, text)
             if who == "follower":
                 staying.set(f"/of-{who}", b"still here")
                 assert not dropped.is_set() and staying.client_id[0] == session
-            staying.stop()
-            staying.close()
+            close(staying)
             load.progress()
         moved = [s for s in e.servers if e.lines[s.myid] in text]
         assert len(moved) == 3
@@ -190,7 +187,7 @@ def test_client_port_by_name(build_dir):
 def test_absent_and_restarted(build_dir, kinds):
     """Who was away learns of the change from the others; all find it in their files after kill -9."""
     with ensemble(build_dir, kinds) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         away = e.servers[0]
         away.kill9()
@@ -221,7 +218,7 @@ def test_absent_and_restarted(build_dir, kinds):
 def propose(client, leader, **kwargs):
     """Asks the leader for a change that nobody can acknowledge now; returns once it is proposed."""
     client.reconfig_async(kwargs.get("joining"), kwargs.get("leaving"), None, -1)
-    eventually(lambda: (leader.datadir / "zoo.cfg.dynamic.next").exists(), 10, "the proposal")
+    eventually(lambda: (leader.datadir / "zoo.cfg.dynamic.next").exists(), what="the proposal")
 
 
 @pytest.mark.parametrize("kinds,joiner", [("qqq", "q"), ("aaa", "q"), ("qqq", "a")])
@@ -230,7 +227,7 @@ def test_joint_majority_lost(build_dir, kinds, joiner):
     if joiner == "a":
         need_apache()
     with ensemble(build_dir, kinds) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         a, b = e.joiner(joiner), e.joiner(joiner)
         leader = e.leader()
@@ -241,14 +238,13 @@ def test_joint_majority_lost(build_dir, kinds, joiner):
         b.pause()
         propose(client, leader, joining=joining, leaving=f"{leader.myid},{gone.myid}")
         for s in (kept, gone):
-            eventually(lambda s=s: (s.datadir / "zoo.cfg.dynamic.next").exists(), 10, "the proposal reaches the old members")
+            eventually(lambda s=s: (s.datadir / "zoo.cfg.dynamic.next").exists(), what="the proposal reaches the old members")
         leader.kill9()
-        client.stop()
-        client.close()
-        eventually(lambda: e.mode(kept) is None and e.mode(gone) is None, 20, "the others look for a leader")
+        close(client)
+        eventually(lambda: kept.mode() is None and gone.mode() is None, what="the others look for a leader")
         before = len(load.acked)
         try:  # a majority of the old members alone: long enough for an election that must not succeed
-            eventually(lambda: e.mode(kept) or e.mode(gone), 3, "a leader")
+            eventually(lambda: kept.mode() or gone.mode(), 3, "a leader")
             raise AssertionError("the old members alone have a leader")
         except AssertionError as why:
             if "old members alone" in str(why):
@@ -272,8 +268,7 @@ def test_proposal_withdrawn(build_dir, kinds):
     with ensemble(build_dir, kinds) as e:
         client = connect(e.hosts)
         client.create("/before")
-        client.stop()
-        client.close()
+        close(client)
         leader = e.leader()
         followers = [s for s in e.servers if s is not leader]
         before = config_text(leader)[0].decode()
@@ -283,8 +278,7 @@ def test_proposal_withdrawn(build_dir, kinds):
         propose(client, leader, leaving=str(followers[0].myid))
         for s in e.servers:
             s.kill9()
-        client.stop()
-        client.close()
+        close(client)
         for s in followers:
             assert not (s.datadir / "zoo.cfg.dynamic.next").exists()
             s.start(wait=False)
@@ -292,11 +286,10 @@ def test_proposal_withdrawn(build_dir, kinds):
             s.wait_ready()
         client = connect(",".join(s.address for s in followers))
         client.create("/after")
-        client.stop()
-        client.close()
+        close(client)
         leader.start()
         wait_config(e, before)
-        eventually(lambda: not (leader.datadir / "zoo.cfg.dynamic.next").exists() or kinds[leader.myid - 1] == "a", 10, "no proposal")
+        eventually(lambda: not (leader.datadir / "zoo.cfg.dynamic.next").exists() or kinds[leader.myid - 1] == "a", what="no proposal")
         assert {"/before", "/after"} <= assert_equal_trees(e).keys()
         text = e.reconfig(leaving=str(followers[0].myid))
         assert voters(text) == sorted([leader.myid, followers[1].myid])
@@ -308,7 +301,7 @@ def test_one_grows_to_three(build_dir, joiner):
     if joiner == "a":
         need_apache()
     with ensemble(build_dir, "q", {"standaloneEnabled": "false"}) as e:
-        load = Load(e)
+        load = Load(e.hosts)
         load.progress()
         first = e.servers[0]
         for _ in range(2):
@@ -358,15 +351,13 @@ def test_errors_as_the_reference(build_dir):
             got = []
             for at in (leader, e.followers()[0]):
                 for name, auth, args in requests(e, leader):
-                    client = KazooClient(at.address, timeout=10, auth_data=[("digest", auth)] if auth else None)
-                    client.start(timeout=30)
+                    client = connect(at.address, auth_data=[("digest", auth)] if auth else None)
                     try:
                         client.reconfig(*args)
                         got.append((name, None))
                     except ke.KazooException as why:
                         got.append((name, type(why).__name__))
-                    client.stop()
-                    client.close()
+                    close(client)
             answers.append(got)
     assert answers[0] == answers[1]
     assert {why for _, why in answers[0]} == {None, "BadVersionError", "BadArgumentsError", "MarshallingError", "NewConfigNoQuorumError",
@@ -402,15 +393,14 @@ def test_watch_and_stat(build_dir, kinds):
         follower = e.followers()[0]
         text = e.reconfig(leaving=str(follower.myid), version=0x100000000)
         for event in heard:
-            assert event.wait(10)
+            assert event.wait(WAIT_S)
         stats = []
         for c in clients:
             c.sync("/")
             data, stat = c.get("/zookeeper/config")
             assert data.decode() == text
             stats.append(stat)
-            c.stop()
-            c.close()
+            close(c)
         assert len(set(stats)) == 1 and stats[0].mzxid == version(text)
 
 
@@ -472,6 +462,7 @@ def test_zkcli(build_dir):
         assert new.myid in voters(text) and gone.myid not in voters(text)
         assert text in out
 
+
 def test_observer_without_a_log_becomes_a_voter(build_dir):
     """What it learned is in its memory alone (syncEnabled=false): it votes, logs and answers for it only when it is on its disk."""
     with ensemble(build_dir, "qqqQ", {"syncEnabled": "false"}) as e:
@@ -486,8 +477,7 @@ def test_observer_without_a_log_becomes_a_voter(build_dir):
         wait_mode(e, observer, "follower")
         for n in range(50, 60):
             zk.create(f"/n{n}", b"x" * 100)
-        zk.stop()
-        zk.close()
+        close(zk)
         observer.kill9()
         observer.start()
         wait_mode(e, observer, "follower")

@@ -14,7 +14,6 @@ import pytest
 from kazoo.client import KazooClient, KazooState
 from kazoo.exceptions import (BadVersionError, NoAuthError, NodeExistsError, NoNodeError, NotEmptyError, RolledBackError,
                               RuntimeInconsistency)
-from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.recipe.barrier import Barrier, DoubleBarrier
 from kazoo.recipe.counter import Counter
 from kazoo.recipe.election import Election
@@ -24,8 +23,9 @@ from kazoo.recipe.watchers import ChildrenWatch, DataWatch
 from kazoo.security import make_digest_acl
 
 import rawzk
-from conftest import skip_loudly
+from skipping import skip_loudly
 from driversrv import DriverServer
+from zkserver import eventually
 
 WAIT_S = 30
 
@@ -63,14 +63,6 @@ def base(zk, request):
     path = "/" + re.sub(r"\W", "_", request.node.name)
     zk.ensure_path(path)
     return path
-
-
-def eventually(check, what):
-    end = time.monotonic() + WAIT_S
-    while not (got := check()):
-        assert time.monotonic() < end, what
-        time.sleep(0.01)  # polling another process: there is nothing to wait on
-    return got
 
 
 class Events:
@@ -280,7 +272,7 @@ def test_reattach(server, zk, base):
     assert zk.client_id[0] == session
     assert zk.exists(path)
     zk.set(path, b"after")
-    eventually(lambda: values.list[-1] == b"after", "the new value")
+    eventually(lambda: values.list[-1] == b"after", what="the new value")
 
 
 def test_expiry_of_a_killed_client(zk, server, base):
@@ -354,7 +346,7 @@ def test_expired_session_is_told(connect, server):
     closer = rawzk.RawClient(server.port, session=session, passwd=passwd)  # takes the session over, and ends it
     closer.call(rawzk.request(1, rawzk.CLOSE))
     assert KazooState.LOST in states.wait(2)
-    eventually(lambda: lost.connected and lost.client_id[0] != session, "a new session")
+    eventually(lambda: lost.connected and lost.client_id[0] != session, what="a new session")
 
 
 def test_restart_keeps_data_and_sessions(build_dir):
@@ -596,7 +588,7 @@ def test_limit_of_connections_per_address(build_dir):
             except OSError:
                 return None
 
-        clients.append(eventually(again, "room for a connection"))
+        clients.append(eventually(again, what="room for a connection"))
         for c in clients:
             assert c.call(rawzk.request(-2, rawzk.PING))[0] == -2
             c.close()

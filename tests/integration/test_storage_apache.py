@@ -11,7 +11,7 @@ from kazoo.client import KazooClient
 from kazoo.security import ACL, Id, make_digest_acl
 
 import apache
-from conftest import skip_loudly
+from skipping import skip_loudly
 
 SUPER = base64.b64encode(hashlib.sha1(b"super:secret").digest()).decode()
 STATS = {"czxid": "czxid", "mzxid": "mzxid", "pzxid": "pzxid", "ctime": "ctime", "mtime": "mtime", "version": "version",

@@ -10,10 +10,10 @@ import pytest
 from kazoo.client import KazooClient
 
 import apache as apache_server
-from conftest import HERE, skip_loudly
-from quollproc import eventually
+from skipping import skip_loudly
+from zkserver import eventually
 
-FIXTURES = HERE.parent / "fixtures" / "kube"
+FIXTURES = pathlib.Path(__file__).resolve().parent.parent / "fixtures" / "kube"
 KINDS = {"Namespace": "namespaces", "Service": "services", "EndpointSlice": "endpointslices"}
 ALL_KINDS = {**KINDS, "Pod": "pods"}
 BASE = "/quoll/registry/test"

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from quollproc import QuollProcess, QuollUp, dig, eventually, quoll, rcode
+from quollproc import QuollProcess, QuollUp, dig, quoll, rcode
+from zkserver import eventually
 from zkserver import free_port
 
 SHOP = pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"

@@ -7,19 +7,43 @@ import socket
 import subprocess
 import tempfile
 import time
+import weakref
+
+WAIT_S = 60  # for whatever has to happen: a bound for those that hang, far above what a slow and busy machine needs
+
+running = weakref.WeakSet()  # everything with a process and log_tail() that a test started
+given = set()
 
 
 def free_port():
-    """A port of 127.0.0.1 that nobody listens on now, from below the range that outgoing connections take theirs from: one
-    of those could otherwise have it before the server binds."""
+    """A port of 127.0.0.1 that nobody listens on now and that was not given before, from below the range that outgoing connections take
+    theirs from: one of those could otherwise have it before the server binds."""
     while True:
+        port = random.randrange(10000, 32000)
+        if port in given:
+            continue
         with socket.socket() as s:
-            port = random.randrange(10000, 32000)
             try:
                 s.bind(("127.0.0.1", port))
-                return port
             except OSError:
                 continue
+        given.add(port)
+        return port
+
+
+def eventually(check, timeout=WAIT_S, what="condition"):
+    """Calls check until it returns something true, and returns that; the last exception or value is in the failure."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            last = check()
+            if last:
+                return last
+        except Exception as e:  # pylint: disable=broad-except
+            last = e
+        if time.monotonic() > end:
+            raise AssertionError(f"{what() if callable(what) else what} not reached in {timeout} s; last: {last!r}")
+        time.sleep(0.01)  # polling another process: there is nothing to wait on
 
 
 class ZkServer:
@@ -29,7 +53,7 @@ class ZkServer:
     that this object made.
     """
 
-    READY_TIMEOUT_S = 60
+    READY_TIMEOUT_S = WAIT_S
     host = "127.0.0.1"
 
     def __init__(self, datadir=None, port=None):
@@ -53,20 +77,26 @@ class ZkServer:
         args, env = self.command()
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(args, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=env)
+        running.add(self)
         if wait:
             self.wait_ready()
         return self
+
+    def mode(self):
+        """What srvr says it is: "standalone", "leader", "follower", "observer", "read-only"; None while it does not serve."""
+        try:
+            text = self.four_letter("srvr")
+        except OSError:
+            return None
+        return text.split("Mode: ")[1].split()[0] if "Mode: " in text else None
 
     def wait_ready(self):
         end = time.monotonic() + self.READY_TIMEOUT_S
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 raise RuntimeError(f"server ended with {self.process.returncode}:\n{self.log_tail()}")
-            try:
-                if "Mode: " in self.four_letter("srvr"):
-                    return
-            except OSError:
-                pass
+            if self.mode() not in (None, "read-only"):  # the latter is what a member may be before it finds the others
+                return
             time.sleep(0.05)  # polling somebody else's process: there is nothing to wait on
         raise RuntimeError(f"server on port {self.port} not ready:\n{self.log_tail()}")
 
@@ -74,7 +104,7 @@ class ZkServer:
         if self.process is None:
             return
         self.process.send_signal(sig)
-        self.process.wait(timeout=30)
+        self.process.wait(timeout=WAIT_S)
         self.process = None
 
     def stop(self):
@@ -86,7 +116,7 @@ class ZkServer:
     def pause(self):
         """Returns once every thread is stopped: the signal alone lets some go on for a moment."""
         self.process.send_signal(signal.SIGSTOP)
-        end = time.monotonic() + 10
+        end = time.monotonic() + WAIT_S
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
         while any(t.read_text().rsplit(")", 1)[1].split()[0] not in "Tt" for t in tasks.glob("*/stat")):
             assert time.monotonic() < end, "the server does not stop"

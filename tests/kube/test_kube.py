@@ -1,7 +1,8 @@
 """The whole path with a real kube-apiserver: kubectl in, dig out."""
 import pytest
 
-from quollproc import QuollUp, dig, eventually, quoll, rcode
+from quollproc import QuollUp, dig, quoll, rcode
+from zkserver import eventually
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 from kazoo.protocol.states import KazooState
 from kazoo.recipe.lock import Lock
 from kazoo.retry import KazooRetry
-from quollproc import eventually
+from zkserver import eventually
 
 BROKEN = (ConnectionLoss, ConnectionClosedError, OperationTimeoutError, KazooTimeoutError)
 SESSION_MS = 12000

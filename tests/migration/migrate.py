@@ -10,7 +10,6 @@ told. At the end: no session expired, no acknowledged write lost, every watch to
 import argparse
 import logging
 import pathlib
-import re
 import shutil
 import sys
 import tempfile
@@ -23,8 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "integration")]
 import apache  # noqa: E402
 from load import Load, connect  # noqa: E402
 from quollens import LEARNED, Said, assert_digests_agree, dump, ephemerals_and_sessions, last_way  # noqa: E402
-from quollproc import eventually  # noqa: E402
-from zkserver import ZkServer, free_port  # noqa: E402
+from zkserver import ZkServer, eventually, free_port  # noqa: E402
 
 APACHE, QUOLL = "Apache", "Quoll"
 PASSES = [(QUOLL, "last"), (APACHE, "first"), (QUOLL, "first"), (APACHE, "last")]  # to which kind; when the leader's turn comes
@@ -67,13 +65,6 @@ class Member(ZkServer):
         """Whether Apache's server broke off a synchronisation and logged its transactions again (ZOOKEEPER-4394). Reading them twice gives
         digests that differ on the way, not at the end."""
         return b"WARN org.apache.zookeeper.server.persistence.FileTxnLog - Current zxid" in self.log_path.read_bytes()
-
-    def mode(self):
-        try:
-            found = re.search(r"Mode: (\w+)", self.four_letter("srvr"))
-        except OSError:
-            return None
-        return found and found[1]
 
 
 class Migration:

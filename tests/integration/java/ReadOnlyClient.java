@@ -1,4 +1,4 @@
-/* A client that takes a read-only server: java ReadOnlyClient HOSTS. Needs a node /seen. Prints one line per thing that happened, and goes on when
+/* A client that takes a read-only server: java ReadOnlyClient HOSTS NODE. The node has to be there. Prints one line per thing that happened, and goes on when
  * a line comes on standard input: first it is read-only, then, once there is a quorum again, a real session. Exits with 1 when something
  * does not behave. */
 import java.util.concurrent.LinkedBlockingQueue;
@@ -27,7 +27,7 @@ public class ReadOnlyClient {
     public static void main(String[] args) throws Exception {
         ZooKeeper zk = new ZooKeeper(args[0], 6000, (WatchedEvent e) -> states.add(e.getState()), true);
         await(KeeperState.ConnectedReadOnly);
-        System.out.println("read " + new String(zk.getData("/seen", false, null)));
+        System.out.println("read " + new String(zk.getData(args[1], false, null)));
         try {
             zk.create("/forbidden", new byte[0], ZooDefs.Ids.OPEN_ACL_UNSAFE, CreateMode.PERSISTENT);
             System.out.println("created");
@@ -38,8 +38,8 @@ public class ReadOnlyClient {
         System.out.println("read-only session");
         System.in.read();
         await(KeeperState.SyncConnected);
-        zk.create("/real", new byte[0], ZooDefs.Ids.OPEN_ACL_UNSAFE, CreateMode.EPHEMERAL);
-        System.out.println(zk.getSessionId() != fake && zk.exists("/real", false).getEphemeralOwner() == zk.getSessionId()
+        String real = zk.create("/real-", new byte[0], ZooDefs.Ids.OPEN_ACL_UNSAFE, CreateMode.EPHEMERAL_SEQUENTIAL);
+        System.out.println(zk.getSessionId() != fake && zk.exists(real, false).getEphemeralOwner() == zk.getSessionId()
                            ? "a session of its own" : "the same session");
         zk.close();
         System.out.println("done");
