@@ -1,19 +1,19 @@
 #!/usr/bin/python3
 """An ensemble on a network of its own, that is cut in every way while real clients work; then everything is checked.
 
-usage: netns.py [--servers N] [--seconds S] [--seed N] [--only SHAPE,...] [--keep]
+usage: netns.py [--servers N] [--seconds S] [--seed N] [--only SHAPE,...] [--light] [--keep]
 
 Each server has a network namespace with an address; a bridge joins them, and the clients are at the bridge, so that they reach every server
-whatever the servers can do among each other. All of it lives in a network and mount namespace of this process: nothing of the machine
-changes, and everything is gone when the process is. Cuts are nftables rules in the servers' namespaces: packets vanish
+whatever the servers can do among each other. All of it lives in a network namespace of this process: nothing of the machine
+changes, and everything is gone when the process is. The servers' namespaces have no names, which would need mounts, and a chroot whose root is
+no mount point cannot keep those to itself: they are what open files of this process refer to. Cuts are nftables rules in the servers' namespaces: packets vanish
 silently, as they do where a cable or a switch fails, and connections stay open until somebody's patience ends.
 
-Needs root, ip (iproute2) and nft (nftables). Exit status 1: something is wrong; 77: this machine cannot do it.
+Needs root, ip (iproute2), nft (nftables) and nsenter (util-linux). Exit status 1: something is wrong; 77: this machine cannot do it.
 """
-import argparse
 import ctypes
+import logging
 import os
-import pathlib
 import random
 import shutil
 import struct
@@ -23,10 +23,15 @@ import threading
 import time
 
 import chaos
+import javaclient
 import rawzk
+from clients import close, connect, create_at_last
+from kazoo.exceptions import NotReadOnlyCallError
+from kazoo.protocol.states import KeeperState
 from quollens import Ensemble
+from zkserver import eventually
 
-CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+CLONE_NEWNET = 0x40000000
 NOTREADONLY = -119
 PROPS = {**chaos.PROPS, "readonlymode.enabled": "true"}
 NET = "10.77.0"
@@ -44,20 +49,30 @@ def sh(*args, stdin=None):
     return done.stdout
 
 
+def libc_call(name, *args):
+    if getattr(ctypes.CDLL(None, use_errno=True), name)(*args) != 0:
+        raise Unable(f"{name}: {os.strerror(ctypes.get_errno())}")
+
+
 def enter_own_world():
-    """A network and a mount namespace for this process and all that it starts; /run/netns is private."""
+    """A network namespace for this process and all that it starts."""
     if os.geteuid() != 0:
         raise Unable("network namespaces need root")
-    for tool, package in (("ip", "iproute2"), ("nft", "nftables")):
+    for tool, package in (("ip", "iproute2"), ("nft", "nftables"), ("nsenter", "util-linux")):
         if not shutil.which(tool):
             raise Unable(f"no {tool} (apt-get install {package})")
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET) != 0:
-        raise Unable(f"unshare: {os.strerror(ctypes.get_errno())}")
-    sh("mount", "--make-rprivate", "/")
-    pathlib.Path("/run/netns").mkdir(parents=True, exist_ok=True)
-    sh("mount", "-t", "tmpfs", "tmpfs", "/run/netns")
+    libc_call("unshare", CLONE_NEWNET)
     sh("ip", "link", "set", "lo", "up")
+
+
+def another_world():
+    """A further network namespace, which lives for as long as this process or whoever is in it: a path that refers to it."""
+    ours = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    libc_call("unshare", CLONE_NEWNET)
+    path = f"/proc/{os.getpid()}/fd/{os.open('/proc/thread-self/ns/net', os.O_RDONLY)}"
+    libc_call("setns", ours, CLONE_NEWNET)
+    os.close(ours)
+    return path
 
 
 class Network:
@@ -68,19 +83,26 @@ class Network:
         sh("ip", "link", "add", "br0", "type", "bridge")
         sh("ip", "addr", "add", f"{CLIENTS}/24", "dev", "br0")
         sh("ip", "link", "set", "br0", "up")
-        for i in self.ids:
-            sh("ip", "netns", "add", f"s{i}")
-            sh("ip", "link", "add", f"v{i}", "type", "veth", "peer", "name", "eth0", "netns", f"s{i}")
+        self.worlds = {i: another_world() for i in self.ids}
+        for i, world in self.worlds.items():
+            sh("ip", "link", "add", f"v{i}", "type", "veth", "peer", "name", "eth0", "netns", world)
             sh("ip", "link", "set", f"v{i}", "master", "br0", "up")
-            sh("ip", "-n", f"s{i}", "addr", "add", f"{NET}.{i}/24", "dev", "eth0")
-            sh("ip", "-n", f"s{i}", "link", "set", "eth0", "up")
-            sh("ip", "-n", f"s{i}", "link", "set", "lo", "up")
+            self.at(i, "ip", "addr", "add", f"{NET}.{i}/24", "dev", "eth0")
+            self.at(i, "ip", "link", "set", "eth0", "up")
+            self.at(i, "ip", "link", "set", "lo", "up")
         self.heal()
+
+    def enter(self, server):
+        """What to put before a command that shall run at that server."""
+        return ["nsenter", f"--net={self.worlds[server]}", "--"]
+
+    def at(self, server, *command, stdin=None):
+        return sh(*self.enter(server), *command, stdin=stdin)
 
     def rules(self, server, rules):
         """The input rules of one server, replaced in one transaction."""
         text = "add table inet cut\ndelete table inet cut\ntable inet cut {\nchain in { type filter hook input priority 0;\n"
-        sh("ip", "netns", "exec", f"s{server}", "nft", "-f", "-", stdin=text + "\n".join(rules) + "\n}\n}\n")
+        self.at(server, "nft", "-f", "-", stdin=text + "\n".join(rules) + "\n}\n}\n")
 
     def cut(self, pairs, loss=100):
         for i in self.ids:
@@ -90,11 +112,11 @@ class Network:
     def slow(self, kbit):
         """Every server sends no faster than that: packets queue for up to 400 ms, and are dropped beyond."""
         for i in self.ids:
-            sh("tc", "-n", f"s{i}", "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", f"{kbit}kbit", "burst", "4kb", "latency", "400ms")
+            self.at(i, "tc", "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", f"{kbit}kbit", "burst", "4kb", "latency", "400ms")
 
     def fast(self):
         for i in self.ids:
-            subprocess.run(["tc", "-n", f"s{i}", "qdisc", "del", "dev", "eth0", "root"], capture_output=True, check=False)
+            subprocess.run([*self.enter(i), "tc", "qdisc", "del", "dev", "eth0", "root"], capture_output=True, check=False)
 
     def heal(self):
         self.cut([])
@@ -108,22 +130,70 @@ def both(a, b):
 class NetEnsemble(Ensemble):
     """Members in the namespaces, with the usual ports, each at its own address."""
 
-    def __init__(self, build_dir, size, props):
+    def __init__(self, build_dir, net, props):
+        size = len(net.ids)
         lines = {f"server.{i}": f"{NET}.{i}:2888:3888" for i in range(1, size + 1)}
         super().__init__(build_dir, "q" * size, {**props, **lines})
         for i, s in enumerate(self.servers, 1):
             s.host, s.port = f"{NET}.{i}", 2181
             s.props.update({"clientPort": 2181, "clientPortAddress": s.host})
             command = s.command
-            s.command = lambda command=command, i=i: (["ip", "netns", "exec", f"s{i}", *command()[0]], None)
+            s.command = lambda command=command, i=i: ([*net.enter(i), *command()[0]], None)
 
 
-def all_serve(ensemble, timeout=60):
-    """Every server leads or follows, which more than answering is: read-only ones answer too."""
-    end = time.monotonic() + timeout
-    while any(s.mode() not in ("leader", "follower") for s in ensemble.servers):
-        assert time.monotonic() < end, f"not all servers serve: {[s.mode() for s in ensemble.servers]}"
-        time.sleep(0.05)  # polling other processes: there is nothing to wait on
+class Onlookers:
+    """kazoo (read_only) and Java's client (canBeReadOnly), that know only the servers of a minority: what was is read, writes are refused,
+    and after the cut they are clients like any other. java: the command of ReadOnlyClient.java, or None."""
+
+    SEEN = "/chaos/probe"
+
+    def __init__(self, hosts, java):
+        self.hosts = hosts
+        self.java = subprocess.Popen([*java, hosts, self.SEEN], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                     text=True) if java else None
+        self.said = []
+        if self.java:
+            self.reader = threading.Thread(target=lambda: self.said.extend(line.strip() for line in self.java.stdout), daemon=True)
+            self.reader.start()
+        self.kazoo = connect(hosts, timeout=6.0, read_only=True)
+
+    def look(self):
+        """While the cut lasts, and its time to be noticed is over."""
+        found, c = [], self.kazoo
+        eventually(lambda: c.client_state == KeeperState.CONNECTED_RO, what=f"kazoo's read-only connection to {self.hosts}")
+        c.get(self.SEEN)
+        for name, write in (("set", lambda: c.set(self.SEEN, b"no")), ("create", lambda: c.create("/chaos/no", b""))):
+            try:
+                write()
+                found.append(f"kazoo's {name} at the minority {self.hosts} was answered")
+            except NotReadOnlyCallError:
+                pass
+        if self.java:
+            eventually(lambda: "read-only session" in self.said, what=lambda: f"Java's read-only session: {self.said}")
+            if "create NOTREADONLY" not in self.said:
+                found.append(f"Java's client at the minority {self.hosts}: {self.said}")
+        return found
+
+    def after(self):
+        """The cut is healed."""
+        found, c, path = [], self.kazoo, f"/chaos/eph/onlooker-{time.monotonic():.6f}"
+        create_at_last(c, path, ephemeral=True)
+        if c.client_state != KeeperState.CONNECTED or c.exists(path).ephemeralOwner != c.client_id[0]:
+            found.append(f"kazoo after the cut: {c.client_state}, session {c.client_id}, {c.exists(path)}")
+        close(c)
+        if self.java:
+            self.java.stdin.write("\n")
+            self.java.stdin.flush()
+            eventually(lambda: self.java.poll() is not None, what=lambda: f"the end of Java's client: {self.said}")
+            self.reader.join()
+            if self.java.returncode != 0 or self.said[-2:] != ["a session of its own", "done"]:
+                found.append(f"Java's client after the cut: {self.said}")
+        return found
+
+    def end(self):
+        if self.java:
+            self.java.kill()
+            self.java.wait()
 
 
 # ---- cuts ----
@@ -146,8 +216,9 @@ class Cuts:
     LIMIT_S = chaos.PROPS["syncLimit"] * chaos.TICK_MS / 1000
     HEALED_S = 10  # until all serve again: a SYN's third try, two elections, a busy machine
 
-    def __init__(self, net, ensemble, rng, probes):
-        self.net, self.e, self.rng, self.probes = net, ensemble, rng, probes
+    def __init__(self, net, ensemble, rng, probes, java):
+        self.net, self.e, self.rng, self.probes, self.java = net, ensemble, rng, probes, java
+        self.onlookers, self.looks = None, 0
         self.ids = [s.myid for s in ensemble.servers]
 
     def hold(self, low=3.0, high=7.0):
@@ -161,8 +232,18 @@ class Cuts:
         self.net.cut(both(few, self.rest(few)))
         began = time.monotonic()
         self.hold(self.LIMIT_S + 6, self.LIMIT_S + 8)
-        found = self.probes.check_split(few, self.rest(few), began, began + self.LIMIT_S + 2, time.monotonic())
-        return found + [f for i in few for f in self.read_only(self.e.servers[i - 1])]
+        until = time.monotonic()
+        found = self.probes.check_split(few, self.rest(few), began, began + self.LIMIT_S + 2, until)
+        found += [f for i in few for f in self.read_only(self.e.servers[i - 1])]
+        self.onlookers = Onlookers(",".join(self.e.servers[i - 1].address for i in few), self.java)
+        self.looks += 1
+        return found + self.onlookers.look()
+
+    def healed(self):
+        """What those that looked on meanwhile have to say."""
+        onlookers, self.onlookers = self.onlookers, None
+        return onlookers.after() if onlookers else []
+
 
     def read_only(self, server):
         """A server without a quorum, longer than it takes to know: nothing for those who want to write, old data for those who ask for that."""
@@ -317,18 +398,26 @@ class Probes:
         return found
 
 
-def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, **clients):
+def onlooker(folder):
+    """The command of ReadOnlyClient.java, if it can be had."""
+    if why := javaclient.missing():
+        print(f"{why}: nobody looks on from Java", file=sys.stderr)
+        return None
+    return javaclient.command(chaos.HERE.parent / "integration" / "java" / "ReadOnlyClient.java", folder / "onlooker")
+
+
+def run(build_dir, net, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, **clients):
     """One run, in a process that has entered its own world. Returns the Verdict."""
     started, rng = time.monotonic(), random.Random(seed)
     verdict = chaos.Verdict()
-    verdict.figures.update({"seed": seed, "servers": size})
-    net = Network(size)
-    with NetEnsemble(build_dir, size, PROPS) as e:
+    verdict.figures.update({"seed": seed, "servers": len(net.ids)})
+    java = onlooker(folder)
+    with NetEnsemble(build_dir, net, PROPS) as e:
         load = chaos.Clients(e.hosts, folder, seed, **clients)
         probes = Probes(e.servers)
+        cuts = Cuts(net, e, rng, probes, java)
         try:
-            start, n = time.monotonic(), 0
-            cuts, healing = Cuts(net, e, rng, probes), []
+            start, n, healing = time.monotonic(), 0, []
             while time.monotonic() < start + seconds or n < len(shapes):
                 shape = shapes[n] if n < len(shapes) else rng.choice(shapes)
                 n += 1
@@ -337,19 +426,23 @@ def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, *
                 verdict.findings += [f"{shape}: {f}" for f in getattr(cuts, shape)() or []]
                 net.heal()
                 healed = time.monotonic()
-                all_serve(e)
+                e.wait_ready()  # which a read-only server is not
                 healing.append(time.monotonic() - healed)
                 if healing[-1] > cuts.HEALED_S:
                     verdict.findings.append(f"{shape}: all servers serve only {healing[-1]:.1f} s after the cut was healed")
+                verdict.findings += [f"{shape}: {f}" for f in cuts.healed()]
                 time.sleep(rng.uniform(0.5, 2.5))
             dead = [s for s in e.servers if s.process.poll() is not None]
             verdict.findings += [f"server {s.myid} ended by itself with {s.process.returncode}:\n{s.log_tail(15)}" for s in dead]
             probes.stop()
             verdict.findings += probes.check()
             verdict.figures.update({"cuts": n, "longest_until_all_serve_again": f"{max(healing):.2f} s",
+                                    "read_only_clients_of_a_minority": cuts.looks * (2 if java else 1),
                                     "writes_of_direct_clients": sum(map(len, probes.answers.values()))})
             chaos.judge(e.servers, load, start, time.monotonic(), verdict)
         finally:
+            if cuts.onlookers:
+                cuts.onlookers.end()
             probes.over.set()
             load.close()
             chaos.save(e.servers, folder, verdict)
@@ -357,30 +450,20 @@ def run(build_dir, size, seconds, seed, folder, shapes=Cuts.SHAPES, loud=True, *
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--servers", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=300)
-    parser.add_argument("--seed", type=int, default=chaos.new_seed())
+    parser = chaos.arguments(__doc__, servers=5, seconds=300)
     parser.add_argument("--only", default=",".join(Cuts.SHAPES), help="shapes of cuts, by comma: each once in this order, then at random")
-    parser.add_argument("--light", action="store_true", help="few clients, none of them Java's")
-    parser.add_argument("--keep", action="store_true", help="keep logs and histories of a good run too")
+    parser.add_argument("--light", action="store_true", help="few clients under load, none of them Java's")
     args = parser.parse_args()
-    build = pathlib.Path(os.environ.get("QUOLL_BUILD", chaos.HERE.parent.parent / "build")).resolve()
+    logging.getLogger("kazoo").setLevel(logging.CRITICAL)
     try:
         enter_own_world()
+        net = Network(args.servers)
     except Unable as e:
         print(f"cannot cut networks here: {e}", file=sys.stderr)
         sys.exit(77)
-    folder = chaos.workplace("quoll-netns-")
-    print(f"seed {args.seed}, folder {folder}", flush=True)
     light = {"kazoo": (1, 3), "java": 0} if args.light else {}
-    verdict = run(build, args.servers, args.seconds, args.seed, folder, args.only.split(","), **light)
-    print(verdict.text())
-    if verdict.findings or args.keep:
-        print(f"logs and histories: {folder}")
-    else:
-        shutil.rmtree(folder)
-    sys.exit(1 if verdict.findings else 0)
+    chaos.run_and_tell(args, "quoll-netns-",
+                       lambda build, folder: run(build, net, args.seconds, args.seed, folder, args.only.split(","), **light))
 
 
 if __name__ == "__main__":
