@@ -179,8 +179,8 @@ def test_client_port_by_name(build_dir):
             s.port = port
             line = e.lines[s.myid].split(";")[0] + f";{name}:{port if name == 'localhost' else old}"
             assert line in e.reconfig(joining=f"server.{s.myid}={line}", hosts=others)
-            eventually(lambda: re.search(told, s.log_path.read_text()), 30, told)
-            eventually(lambda: e.mode(s) == "follower", 30, "the client port")
+            eventually(lambda: re.search(told, s.log_path.read_text()), what=told)
+            wait_mode(e, s, "follower")
 
 
 @pytest.mark.parametrize("kinds", ["qqq", "qaa"])
