@@ -1,11 +1,7 @@
-/* peer.c - the life of a server in an ensemble: election, roles, configurations. */
+/* peer.c - a server in an ensemble: made, run turn by turn, ended; what both machines, leader and learner, ask for. */
 #include "server/peer.h"
 
-#include <stdio.h>
-
 #include "base/log.h"
-#include "base/relapse.h"
-#include "base/str.h"
 #include "peer_internal.h"
 
 /* How long a quorum of votes waits for a better one. The reference takes 200 ms, most of its failover; a server chosen too soon is refused by those
@@ -126,48 +122,7 @@ void peer_set_tree(struct peer *p, struct tree *t)
     p->host.set_tree(p->host.data, t);
 }
 
-/* ---- the core's role ---- */
-
-void peer_leave_core(struct peer *p)
-{
-    if (!p->serving)
-        return;
-    p->deaf = true;
-    p->host.serving(p->host.data, false);
-    p->host.drain(p->host.data);
-    p->host.become(p->host.data, CORE_NONE, 0);
-    p->serving = false;
-    p->unserved_ms = p->now_ms;
-    /* A snapshot that saw the uncommitted tail would bring it back after it was withdrawn (ZOOKEEPER-1549). */
-    p->host.snapper_hold(p->host.data);
-}
-
-static void note_service(struct peer *p, enum core_role role)
-{
-    if (role == CORE_LEADER)
-        p->counts.last_proposal_size = p->counts.min_proposal_size = p->counts.max_proposal_size = -1;
-    else
-        peer_span_add(&p->counts.sync, p->now_ms - p->begun_ms);
-    if (p->unserved_ms != 0)
-        peer_span_add(role == CORE_LEADER ? &p->counts.leader_unavailable : &p->counts.unavailable, p->now_ms - p->unserved_ms);
-    p->unserved_ms = 0;
-}
-
-void peer_serve(struct peer *p, enum core_role role, int64_t epoch)
-{
-    const char *as = role == CORE_LEADER ? "leader" : p->state == ZAB_OBSERVING ? "observer" : "follower";
-
-    p->host.become(p->host.data, role, epoch);
-    config_show(p); /* what came from the leader or the disk may show another one */
-    p->host.snapper_release(p->host.data);
-    election_set_peer_epoch(p->election, epoch);
-    p->serving = true;
-    p->role_ms = p->now_ms;
-    note_service(p, role);
-    p->host.serving(p->host.data, true);
-    log_info("quorum", "serving as %s in epoch %lld, %lld ms after the election began", as, (long long)epoch,
-             (long long)(p->now_ms - p->looking_ms));
-}
+/* ---- effects of the machines ---- */
 
 void peer_replay(struct peer *p, struct buf txn)
 {
@@ -179,181 +134,6 @@ void peer_replay(struct peer *p, struct buf txn)
         peer_die(p, ZAB_EXIT_COMMIT_MISMATCH, "a transaction of the leader cannot be applied");
     p->host.applied(p->host.data, tree_last_zxid(p->tree));
 }
-
-/* ---- roles ---- */
-
-struct zab_start peer_start(struct peer *p)
-{
-    const struct server_config *cfg = p->host.cfg;
-
-    return (struct zab_start){
-        .my_sid = p->my_sid,
-        .tick_ms = cfg->tick_ms,
-        .init_limit = cfg->init_limit,
-        .sync_limit = cfg->sync_limit,
-        .last_zxid = tree_last_zxid(p->tree),
-        .accepted_epoch = p->epochs.accepted,
-        .current_epoch = p->epochs.current,
-        .committed = p->committed,
-        .last_seen = p->seen,
-        .quorum = { cfg->multi_address, cfg->standalone_enabled },
-        .reconfig_enabled = cfg->reconfig_enabled,
-        .window = p->window,
-        .now_ms = p->now_ms,
-    };
-}
-
-/* The reference's delay: an ordinary election is over before. */
-enum { READ_ONLY_DELAY_MS = 2000 };
-
-static int64_t read_only_due_ms(const struct peer *p)
-{
-    if (!p->host.cfg->read_only_mode || p->read_only || p->ending || p->state != ZAB_LOOKING)
-        return INT64_MAX;
-    return p->looking_ms + MAX(READ_ONLY_DELAY_MS, p->host.cfg->tick_ms);
-}
-
-static void read_only_begin(struct peer *p)
-{
-    p->read_only = true;
-    p->host.become(p->host.data, CORE_READONLY, 0);
-    p->host.serving(p->host.data, true);
-    log_warn("quorum", "no quorum for %lld ms: serving read-only clients", (long long)(p->now_ms - p->looking_ms));
-}
-
-static void read_only_end(struct peer *p)
-{
-    if (!p->read_only)
-        return;
-    p->read_only = false;
-    p->host.serving(p->host.data, false);
-    p->host.become(p->host.data, CORE_NONE, 0);
-}
-
-static void role_begin(struct peer *p)
-{
-    struct vote v = election_vote(p->election);
-
-    read_only_end(p);
-    p->state = p->decided;
-    p->decided = ZAB_LOOKING;
-    p->deaf = p->stopped = false;
-    p->election_ms = p->now_ms - p->looking_ms;
-    p->begun_ms = p->now_ms;
-    peer_span_add(&p->counts.election, p->election_ms);
-    log_info("quorum", "%s: server %lld leads, elected in %lld ms", zab_state_str(p->state), (long long)v.leader,
-             (long long)p->election_ms);
-    if (p->state == ZAB_LEADING)
-        lead_begin(p);
-    else
-        learn_begin(p, p->state == ZAB_OBSERVING, v.leader);
-}
-
-int64_t peer_random_delay(struct peer *p, int32_t max_ms)
-{
-    uint64_t z = (p->rng += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64 */
-
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return max_ms > 0 ? (int64_t)((z ^ (z >> 31)) % (uint64_t)max_ms) : 0;
-}
-
-static void look(struct peer *p)
-{
-    p->state = ZAB_LOOKING;
-    p->looking_ms = p->now_ms;
-    p->look_due_ms = 0;
-    p->counts.looks++;
-    log_info("quorum", "looking for a leader: last zxid 0x%llx, epoch %lld", (unsigned long long)tree_last_zxid(p->tree),
-             (long long)p->epochs.current);
-    election_start(p->election, tree_last_zxid(p->tree), p->epochs.current, p->now_ms);
-}
-
-/* An observer of many may be told to leave the others time, so that they do not all come at once. */
-static void look_soon(struct peer *p)
-{
-    int64_t delay = p->state == ZAB_OBSERVING ? peer_random_delay(p, p->host.cfg->observer_election_delay_ms) : 0;
-
-    if (delay == 0) {
-        look(p);
-        return;
-    }
-    p->state = ZAB_LOOKING;
-    p->looking_ms = p->now_ms;
-    p->look_due_ms = p->now_ms + delay;
-}
-
-/* The configuration says who leads and what we are: no election is needed. */
-static void assume(struct peer *p)
-{
-    enum zab_state next = election_vote(p->election).leader == p->my_sid          ? ZAB_LEADING
-                          : election_role(p->election) == MEMBER_OBSERVER ? ZAB_OBSERVING
-                                                                          : ZAB_FOLLOWING;
-
-    p->state = ZAB_LOOKING;
-    p->looking_ms = p->now_ms;
-    election_assume(p->election, next);
-    p->decided = next;
-}
-
-/* The role is over and the log durable to its end. */
-/* The connection may have broken when the leader's transactions were in the log and currentEpoch not yet behind them. They count, as after a
- * restart at that moment; so does their epoch. */
-static void settle_epoch(struct peer *p)
-{
-    int64_t epoch = zxid_epoch(tree_last_zxid(p->tree));
-
-    if (epoch > p->epochs.current)
-        peer_write_epoch(p, STORAGE_EPOCH_CURRENT, epoch);
-}
-
-static void role_over(struct peer *p)
-{
-    p->draining = false;
-    p->stuck_ms = 0;
-    if (p->stop.reload)
-        peer_reload(p);
-    peer_keep_unlogged(p);
-    settle_epoch(p);
-    p->resync = p->stop.stop == ZAB_STOP_RESYNC;
-    p->done.len = 0;
-    p->now_ms = p->host.now_ms(p->host.data);
-    if (p->ending)
-        return;
-    if (p->stop.stop == ZAB_STOP_RECONFIG && p->reassigned)
-        assume(p);
-    else
-        look_soon(p);
-    p->reassigned = false;
-}
-
-/* The machine said how it ended; the tail of the log has been applied. A disk that hangs keeps this server from voting, and nobody else from anything: its
- * connections are closed, and it says nothing until it knows what its disk holds. */
-static void role_end(struct peer *p)
-{
-    struct zab_effect stop = p->stop;
-
-    p->stopped = false;
-    peer_leave_core(p);
-    log_info("quorum", "%s no longer: %s%s%s", zab_state_str(p->state), zab_stop_str(stop.stop), stop.text ? ": " : "",
-             stop.text ? stop.text : "");
-    if (stop.stop == ZAB_STOP_FATAL) {
-        peer_die(p, stop.exit_code, stop.text ? stop.text : "the leader's history contradicts ours");
-        return;
-    }
-    if (p->leader)
-        lead_end(p);
-    else
-        learn_end(p);
-    peer_push_log(p);
-    p->draining = true;
-    if (p->ending)
-        p->host.log_drain(p->host.data);
-    if (p->ending || relapse(4712) || p->persisted >= p->pushed)
-        role_over(p);
-}
-
-/* ---- effects of the machines ---- */
 
 static void append(struct peer *p, const struct zab_effect *e)
 {
@@ -449,89 +229,6 @@ static bool machine_step(struct peer *p)
     return any || count > 0;
 }
 
-/* ---- effects of the election ---- */
-
-/* A voter looks again while we still wait for a quorum to say its epochs: it may not come any more (ZOOKEEPER-3109). */
-static void give_up_early(struct peer *p)
-{
-    int64_t limit = p->host.cfg->epoch_wait_ms;
-    struct zab_leader_stats st;
-
-    if (limit < 0 || !p->leader || p->now_ms - p->begun_ms <= limit)
-        return;
-    zab_leader_stats(p->leader, &st);
-    if (st.phase != ZAB_LEADER_DISCOVERY)
-        return;
-    p->counts.disloyal++;
-    zab_leader_stop(p->leader);
-}
-
-/* A quorum made us leader, and is none any more before it came: waiting for initLimit would only keep the service away. */
-static void deserted(struct peer *p, int64_t sid)
-{
-    struct zab_leader_stats st;
-
-    if (!p->leader)
-        return;
-    zab_leader_stats(p->leader, &st);
-    if (st.phase != ZAB_LEADER_DISCOVERY)
-        return;
-    log_info("quorum", "server %lld looks for a leader again: without it no quorum has elected us", (long long)sid);
-    p->counts.disloyal++;
-    zab_leader_stop(p->leader);
-}
-
-/* We still try to connect to it, and it said that it does not lead. */
-static void leader_looking(struct peer *p)
-{
-    struct zab_learner_stats st;
-
-    if (!p->learner)
-        return;
-    zab_learner_stats(p->learner, &st);
-    if (st.phase == ZAB_LEARNER_CONNECTING)
-        learn_closed(p, "it looks for a leader itself");
-}
-
-static bool election_step(struct peer *p)
-{
-    const struct election_effect *fx;
-    size_t count = election_effects(p->election, &fx);
-
-    for (size_t i = 0; i < count; i++) {
-        switch (fx[i].type) {
-        case ELECTION_SEND:
-            p->host.net->election_send(p->net, fx[i].sid, &fx[i].msg);
-            break;
-        case ELECTION_CONNECT_ALL:
-            p->host.net->election_connect_all(p->net);
-            break;
-        case ELECTION_DECIDED:
-            p->decided = fx[i].msg.state;
-            break;
-        case ELECTION_ADOPTED:
-            config_adopt(p, fx[i].config);
-            break;
-        case ELECTION_RESTART:
-            p->host.net->election_restart(p->net);
-            break;
-        case ELECTION_VOTER_LOOKING:
-            give_up_early(p);
-            break;
-        case ELECTION_DESERTED:
-            deserted(p, fx[i].sid);
-            break;
-        case ELECTION_LEADER_LOOKING:
-            leader_looking(p);
-            break;
-        }
-    }
-    election_effects_clear(p->election);
-    if (p->decided != ZAB_LOOKING && p->state == ZAB_LOOKING && !p->ending)
-        role_begin(p);
-    return count > 0;
-}
-
 /* ---- turns ---- */
 
 void peer_begin(struct peer *p, struct core *core, struct qnet *net)
@@ -543,7 +240,7 @@ void peer_begin(struct peer *p, struct core *core, struct qnet *net)
     p->host.snapper_hold(p->host.data);
     p->host.net->set_configs(p->net, p->committed, p->seen);
     config_show(p);
-    look(p);
+    role_look(p);
     while (peer_step(p))
         ;
     peer_flush(p);
@@ -557,12 +254,10 @@ int64_t peer_next_wake(const struct peer *p)
         wake = lead_has_work(p) ? 0 : MIN(wake, zab_leader_next_wake(p->leader));
     if (p->learner)
         wake = MIN(wake, zab_learner_next_wake(p->learner));
-    wake = MIN(wake, read_only_due_ms(p));
-    if (p->look_due_ms != 0)
-        wake = MIN(wake, p->look_due_ms);
     if (p->follow_due_ms != 0)
         wake = MIN(wake, p->follow_due_ms);
-    return p->pushed > p->persisted && !p->draining ? MIN(wake, p->polled_ms + p->host.cfg->tick_ms) : wake;
+    wake = MIN(wake, role_next_wake(p));
+    return MIN(wake, peer_log_next_wake(p));
 }
 
 static void touched(void *data, int64_t session_id, int32_t timeout_ms)
@@ -572,32 +267,11 @@ static void touched(void *data, int64_t session_id, int32_t timeout_ms)
     zab_learner_touch(p->learner, session_id, timeout_ms);
 }
 
-/* Writes have been waiting for the disk for syncLimit ticks: whoever relies on this server has waited long enough. The quorum goes on without it. Time in
- * which this thread did not run does not count, since the log's may not have run either. */
-static void watch_log(struct peer *p)
-{
-    int32_t tick = p->host.cfg->tick_ms;
-
-    p->stuck_ms = p->pushed > p->persisted ? p->stuck_ms + MIN(p->now_ms - p->polled_ms, tick) : 0;
-    p->polled_ms = p->now_ms;
-    if (p->stuck_ms <= (int64_t)tick * p->host.cfg->sync_limit || p->draining || p->stopped)
-        return;
-    log_error("quorum", "the disk has not finished a write for %lld ms: leaving the quorum until it has", (long long)p->stuck_ms);
-    p->stuck_ms = 0;
-    if (p->leader)
-        zab_leader_stop(p->leader);
-    else if (p->learner)
-        zab_learner_stop(p->learner);
-}
-
 void peer_poll(struct peer *p)
 {
     p->now_ms = p->host.now_ms(p->host.data);
-    watch_log(p);
-    if (p->now_ms >= read_only_due_ms(p))
-        read_only_begin(p);
-    if (p->look_due_ms != 0 && p->now_ms >= p->look_due_ms && !p->ending)
-        look(p);
+    peer_watch_log(p);
+    role_poll(p);
     if (p->follow_due_ms != 0 && p->now_ms >= p->follow_due_ms)
         learn_connect(p);
     if (p->leader) {
@@ -620,7 +294,7 @@ bool peer_step(struct peer *p)
         role_over(p);
         any = true;
     }
-    return election_step(p) || any;
+    return role_elect(p) || any;
 }
 
 void peer_persisted(struct peer *p, int64_t zxid)
@@ -677,7 +351,7 @@ void peer_flush(struct peer *p)
 void peer_end(struct peer *p)
 {
     p->ending = true;
-    read_only_end(p);
+    role_read_only_end(p);
     if (p->leader)
         zab_leader_stop(p->leader);
     if (p->learner)

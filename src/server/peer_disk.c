@@ -58,6 +58,29 @@ void peer_log_moved(struct peer *p, int64_t zxid)
     p->host.log_moved(p->host.data, zxid);
 }
 
+/* Writes have been waiting for the disk for syncLimit ticks: whoever relies on this server has waited long enough. The quorum goes on without it. Time in
+ * which this thread did not run does not count, since the log's may not have run either. */
+void peer_watch_log(struct peer *p)
+{
+    int32_t tick = p->host.cfg->tick_ms;
+
+    p->stuck_ms = p->pushed > p->persisted ? p->stuck_ms + MIN(p->now_ms - p->polled_ms, tick) : 0;
+    p->polled_ms = p->now_ms;
+    if (p->stuck_ms <= (int64_t)tick * p->host.cfg->sync_limit || p->draining || p->stopped)
+        return;
+    log_error("quorum", "the disk has not finished a write for %lld ms: leaving the quorum until it has", (long long)p->stuck_ms);
+    p->stuck_ms = 0;
+    if (p->leader)
+        zab_leader_stop(p->leader);
+    else if (p->learner)
+        zab_learner_stop(p->learner);
+}
+
+int64_t peer_log_next_wake(const struct peer *p)
+{
+    return p->pushed > p->persisted && !p->draining ? p->polled_ms + p->host.cfg->tick_ms : INT64_MAX;
+}
+
 /* From here to the next push the log thread holds no file. */
 static void close_log_file(struct peer *p)
 {
@@ -138,6 +161,7 @@ void peer_reload(struct peer *p)
     /* A synchronisation may have stopped between the log and the epoch file. */
     if (storage_epochs_load(p->host.storage, r.last_zxid, &p->epochs, &err) < 0)
         fail(p, "epoch files", &err);
+    p->announced = 0; /* loading the files has removed it */
     refill_window(p);
     log_info("quorum", "recovered zxid 0x%llx from disk", (unsigned long long)r.last_zxid);
 }

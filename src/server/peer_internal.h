@@ -1,9 +1,10 @@
 /* peer_internal.h - what the files of the quorum peer share. See peer.h.
  *
- * peer_info.c   figures
- * peer.c        life cycle: election, roles, configurations     peer_lead.c   a leader's effects: snapshots and logs for learners
+ * peer.c        made, run turn by turn, ended; effects of both machines
+ * peer_role.c   elections, the beginning and the end of roles
+ * peer_lead.c   a leader's effects: snapshots and logs for learners     peer_learn.c  a learner's: synchronisation, transactions
  * peer_config.c configurations: requests, activation
- * peer_disk.c   epochs, log, window, recovery                   peer_learn.c  a learner's effects: synchronisation, transactions */
+ * peer_disk.c   epochs, log, window, recovery                           peer_info.c   figures */
 #ifndef SERVER_PEER_INTERNAL_H
 #define SERVER_PEER_INTERNAL_H
 
@@ -104,16 +105,25 @@ static inline struct quorum_view peer_view(const struct peer *p)
 }
 
 /* peer.c */
-struct zab_start peer_start(struct peer *p);
-int64_t peer_random_delay(struct peer *p, int32_t max_ms); /* below max_ms; 0 when that is */
-/* The core has no role any more: committed transactions are applied and answered, clients gone, no snapshot is being written. */
-void peer_leave_core(struct peer *p);
-void peer_serve(struct peer *p, enum core_role role, int64_t epoch);
 void peer_replay(struct peer *p, struct buf txn);
 /* Effects that both machines have. False: not one of them. */
 bool peer_common_effect(struct peer *p, const struct zab_effect *e);
 void peer_die(struct peer *p, int exit_code, const char *text);
 void peer_set_tree(struct peer *p, struct tree *t); /* takes it */
+
+/* peer_role.c */
+struct zab_start peer_start(struct peer *p);
+int64_t peer_random_delay(struct peer *p, int32_t max_ms); /* below max_ms; 0 when that is */
+/* The core has no role any more: committed transactions are applied and answered, clients gone, no snapshot is being written. */
+void peer_leave_core(struct peer *p);
+void peer_serve(struct peer *p, enum core_role role, int64_t epoch);
+void role_look(struct peer *p);
+bool role_elect(struct peer *p); /* the election's effects; a role begins when it is decided. True: there were some */
+void role_end(struct peer *p);   /* the machine stopped */
+void role_over(struct peer *p);  /* and the log is durable to its end */
+void role_read_only_end(struct peer *p);
+int64_t role_next_wake(const struct peer *p);
+void role_poll(struct peer *p);
 
 /* peer_config.c */
 int32_t config_request(void *peer, const struct reconfig_request *q, int64_t zxid, struct buf *ret_text); /* core_config.reconfig */
@@ -133,6 +143,8 @@ void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);
 /* Before anything of this epoch goes to the disk. */
 void peer_announce(struct peer *p, int64_t zxid);
 void peer_push_log(struct peer *p);
+void peer_watch_log(struct peer *p); /* once a turn: a disk that hangs ends the role */
+int64_t peer_log_next_wake(const struct peer *p);
 /* The peer has changed the history on disk by itself: it ends at zxid. */
 void peer_log_moved(struct peer *p, int64_t zxid);
 int peer_fill_window(struct peer *p, struct storage_error *err);
