@@ -5,6 +5,8 @@ import subprocess
 import threading
 import time
 
+from zkserver import WAIT_S
+
 CONNECTING, CONNECTED, READ_ONLY, EXPIRED, AUTH_FAILED, CLOSED = range(6)
 SESSION, CREATED, DELETED, DATA_CHANGED, CHILDREN_CHANGED, WATCH_REMOVED = -1, 1, 2, 3, 4, 5
 
@@ -36,7 +38,7 @@ class Driver:
         self.seen.append(item)
         return item
 
-    def wait(self, timeout=30, check=None, **want):
+    def wait(self, timeout=WAIT_S, check=None, **want):
         """The first line not yet taken whose fields are those of want; it is taken, the others are kept."""
         def fits(item):
             return all(item.get(k) == v for k, v in want.items()) and (check is None or check(item))
@@ -72,10 +74,10 @@ class Driver:
         """A command that answers at once; returns its code."""
         return self.wait(kind="called", id=self.send(*fields))["err"]
 
-    def result(self, ident, timeout=30):
+    def result(self, ident, timeout=WAIT_S):
         return self.wait(timeout, check=lambda i: i["kind"] in ("result", "called"), id=ident)
 
-    def ask(self, *fields, timeout=30):
+    def ask(self, *fields, timeout=WAIT_S):
         return self.result(self.send(*fields), timeout)
 
     def create(self, path, value="-", mode=0, ttl=0, *acls):
@@ -89,7 +91,7 @@ class Driver:
             self.send(how)
             self.wait(kind="closed")
             self.process.stdin.close()
-        assert self.process.wait(timeout=10) == 0
+        assert self.process.wait(timeout=WAIT_S) == 0
 
     def __enter__(self):
         return self

@@ -19,7 +19,7 @@ import urllib.parse
 HERE = pathlib.Path(__file__).resolve().parent
 FIXTURES = HERE.parent / "fixtures" / "kube"
 BUILD = pathlib.Path(os.environ.get("QUOLL_BUILD", HERE.parent.parent / "build"))
-DEADLINE_S = 20
+DEADLINE_S = 60
 
 
 def fixture(name):

@@ -238,7 +238,7 @@ def test_in_flight_fails_with_connection_loss_and_deadlines_hold(server, client_
         d.wait(kind="state", state=CONNECTED)
     with Driver(client_driver, server.address, "deadline=500") as d:
         server.pause()
-        assert d.ask("exists", "/", timeout=5)["err"] == TIMEOUT
+        assert d.ask("exists", "/")["err"] == TIMEOUT
         server.resume()
         assert d.ask("exists", "/")["err"] in (0, TIMEOUT)
 
@@ -459,7 +459,7 @@ def test_cache_survives_kills_under_writes(server, client_driver):
         want = {"/t", *("/t/" + n for n in writer.ask("children", "/t")["children"][1:])}
         assert len(want) > 60
         while set(copy.nodes) != want:
-            item = d.wait(10, check=lambda i: i["kind"] == "cache")
+            item = d.wait(check=lambda i: i["kind"] == "cache")
             if item["change"] not in ("synced", "stale"):
                 copy.take(item)
         assert copy.removed == 0

@@ -186,7 +186,7 @@ class FixtureServer:
 
     def close(self):
         self.process.stdin.close()
-        assert self.process.wait(timeout=10) == 0
+        assert self.process.wait(timeout=60) == 0
 
 
 class UpServer:
@@ -235,7 +235,7 @@ class UpServer:
 
     def close(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=20) == 0
+        assert self.process.wait(timeout=60) == 0
 
 
 # ---- asking and comparing ----

@@ -12,6 +12,7 @@ import pytest
 
 from kube_api import (ApiServer, Dump, b64, event, fixture, fixture_events, list_of, service, status,
                       write_kubeconfig)
+from zkserver import eventually
 
 FAST = ["backoff_min_ms=20", "backoff_max_ms=100"]
 GONE = fixture_events("gone.watch.jsonl")[0]
@@ -387,10 +388,10 @@ def test_rotated_token_is_read_again_at_once(api, watch, tmp_path):
             if (tmp_path / "new").exists():
                 (tmp_path / "new").rename(path)
     only("second-secret", api, rotate)
-    dump = watch("backoff_min_ms=5000", "backoff_max_ms=5000", user={"tokenFile": "token"})
+    dump = watch("backoff_min_ms=50000", "backoff_max_ms=50000", user={"tokenFile": "token"})
     begin = time.monotonic()
     dump.until_synced()
-    assert time.monotonic() - begin < 4
+    assert time.monotonic() - begin < 40
     assert dump.stats()["unauthorized"] >= 1
     assert not any("secret" in p for p in dump.problems())
 
@@ -463,9 +464,7 @@ def test_exec_plugin_that_is_not_there(api, watch, tmp_path):
 def test_closing_while_a_plugin_runs(api, watch, tmp_path):
     mark = tmp_path / "started"
     dump = watch(user={"exec": plugin(tmp_path, f"touch {mark}; exec sleep 1000")})
-    end_ = time.monotonic() + 10
-    while not mark.exists() and time.monotonic() < end_:
-        time.sleep(0.01)
+    eventually(mark.exists, what="the plugin")
     assert dump.close() == 0
 
 

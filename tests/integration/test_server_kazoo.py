@@ -304,9 +304,9 @@ def test_silent_session_expires_and_its_connection_closes(server):
 
 
 def test_reads_keep_a_session_alive(server):
-    """Ten times the session's timeout, with nothing but reads."""
-    reader = rawzk.RawClient(server.port, timeout_ms=400)
-    end, xid = time.monotonic() + 4, 0
+    """Four times the session's timeout, with nothing but reads."""
+    reader = rawzk.RawClient(server.port, timeout_ms=1500)  # a client that the machine lets wait for longer has lost it rightly
+    end, xid = time.monotonic() + 6, 0
     while time.monotonic() < end:
         xid += 1
         assert reader.call(rawzk.with_watch(xid, rawzk.EXISTS, "/"))[2] == 0
@@ -317,14 +317,14 @@ def test_reads_keep_a_session_alive(server):
 def test_the_last_request_of_a_connection_counts(build_dir):
     """A session lives its timeout from its client's last request, whatever else the server was busy with and however soon the connection went."""
     with DriverServer(build_dir, tickTime=1000, minSessionTimeout=2000, **{"quoll.netThreads": 1}) as own:
-        busy, short = rawzk.RawClient(own.port, timeout_ms=20000), rawzk.RawClient(own.port, timeout_ms=2000)
+        busy, short = rawzk.RawClient(own.port, timeout_ms=20000), rawzk.RawClient(own.port, timeout_ms=4000)
         assert short.call(rawzk.create(1, "/short", flags=1))[2] == 0
 
         def lives():
             return busy.call(rawzk.with_watch(1, rawzk.EXISTS, "/short"))[2] == 0
 
         start = time.monotonic()
-        while time.monotonic() - start < 1.7:
+        while time.monotonic() - start < 3:
             assert lives()
         short.send(rawzk.request(2, rawzk.PING))
         heard = time.monotonic()
@@ -334,7 +334,7 @@ def test_the_last_request_of_a_connection_counts(build_dir):
         while lives():
             assert time.monotonic() - heard < WAIT_S
             time.sleep(0.005)
-        assert time.monotonic() - heard >= 2
+        assert time.monotonic() - heard >= 4
         busy.close()
 
 

@@ -30,7 +30,7 @@ def up(build_dir, manifests):
 
 
 def test_first_walk(up, build_dir):
-    eventually(lambda: dig(up.dns_port, "my-service.default.svc.cluster.local") == ["10.96.100.1"], 2, "the first answer")
+    eventually(lambda: dig(up.dns_port, "my-service.default.svc.cluster.local") == ["10.96.100.1"], what="the first answer")
     srv = dig(up.dns_port, "_http._tcp.my-service.default.svc.cluster.local", "SRV")
     assert srv == ["0 100 80 my-service.default.svc.cluster.local."]
     assert dig(up.dns_port, "1.100.96.10.in-addr.arpa", "PTR") == ["my-service.default.svc.cluster.local."]
@@ -74,7 +74,7 @@ def test_an_edit_shows_within_a_second(up):
         changed.write_text(text.replace("10.96.100.1", want))
         started = time.monotonic()
         changed.rename(file)  # as editors save
-        eventually(lambda w=want: dig(up.dns_port, "my-service.default.svc.cluster.local") == [w], 10, "the new address")
+        eventually(lambda w=want: dig(up.dns_port, "my-service.default.svc.cluster.local") == [w], what="the new address")
         slowest = max(slowest, time.monotonic() - started)
     assert slowest < 1.0, f"slowest of five edits: {slowest:.2f} s"
 
@@ -88,25 +88,25 @@ metadata: {name: extra, namespace: fresh}
 spec: {clusterIP: 10.96.77.7, ports: [{name: http, port: 80}]}
 """)
     name = "extra.fresh.svc.cluster.local"
-    eventually(lambda: dig(up.dns_port, name) == ["10.96.77.7"], 5, "the new service")
+    eventually(lambda: dig(up.dns_port, name) == ["10.96.77.7"], what="the new service")
     # Without a cluster IP of its own it is headless, and shown so.
     extra.write_text(extra.read_text().replace("clusterIP: 10.96.77.7, ", ""))
-    eventually(lambda: rcode(up.dns_port, name) == "NXDOMAIN", 5, "a headless service without endpoints")
+    eventually(lambda: rcode(up.dns_port, name) == "NXDOMAIN", what="a headless service without endpoints")
     assert re.search(r"fresh\s+extra\s+ClusterIP\s+None", quoll(build_dir, "services", "--zk", up.zk).stdout)
     extra.unlink()
-    eventually(lambda: "extra" not in quoll(build_dir, "services", "--zk", up.zk).stdout, 5, "its removal")
-    eventually(lambda: rcode(up.dns_port, "fresh.svc.cluster.local") == "NXDOMAIN", 5, "the namespace's removal")
+    eventually(lambda: "extra" not in quoll(build_dir, "services", "--zk", up.zk).stdout, what="its removal")
+    eventually(lambda: rcode(up.dns_port, "fresh.svc.cluster.local") == "NXDOMAIN", what="the namespace's removal")
 
 
 def test_a_malformed_manifest_is_named_and_the_rest_goes_on(up):
     (up.manifests / "bad.yaml").write_text("apiVersion: v1\nkind: Service\nmetadata: {name: bad}\nspec:\n  ports:\n  - port: 99999\n")
     (up.manifests / "worse.yaml").write_text("a: [1, 2\nb: }\n")
-    eventually(lambda: re.search(r"bad\.yaml:\d+: .*port", up.err.read_text()), 10, "the line about bad.yaml")
-    eventually(lambda: re.search(r"worse\.yaml:\d+: ", up.err.read_text()), 10, "the line about worse.yaml")
+    eventually(lambda: re.search(r"bad\.yaml:\d+: .*port", up.err.read_text()), what="the line about bad.yaml")
+    eventually(lambda: re.search(r"worse\.yaml:\d+: ", up.err.read_text()), what="the line about worse.yaml")
     assert dig(up.dns_port, "my-service.default.svc.cluster.local") == ["10.96.100.1"]
     (up.manifests / "good.yaml").write_text(
         "apiVersion: v1\nkind: Service\nmetadata: {name: good}\nspec: {clusterIP: 10.96.1.99, ports: [{port: 1}]}\n")
-    eventually(lambda: dig(up.dns_port, "good.default.svc.cluster.local") == ["10.96.1.99"], 5, "a good one after it")
+    eventually(lambda: dig(up.dns_port, "good.default.svc.cluster.local") == ["10.96.1.99"], what="a good one after it")
 
 
 def test_restart_answers_from_what_is_on_disk(build_dir, manifests, tmp_path):
@@ -118,7 +118,7 @@ def test_restart_answers_from_what_is_on_disk(build_dir, manifests, tmp_path):
         assert u.end() == 0
     with QuollUp(build_dir, "--manifests", manifests, data=data) as u:
         assert quoll(build_dir, "get", "/app/config", "--zk", u.zk).stdout == "debug: false"
-        eventually(lambda: u.metric("quoll_sync_in_step") == 1, 20, "in step")
+        eventually(lambda: u.metric("quoll_sync_in_step") == 1, what="in step")
         # What is in the registry already is not written again.
         assert u.metric("quoll_sync_writes_total") == 0
         assert dig(u.dns_port, "my-service.default.svc.cluster.local") == ["10.96.100.1"]
@@ -206,14 +206,14 @@ status: {phase: Running, podIP: 10.244.1.5}
             up.end()
             up.args[up.args.index("insecure")] = "verified"
             up.start()
-            eventually(lambda: dig(port, name) == ["10.244.1.5"], 20, "the Pod")
+            eventually(lambda: dig(port, name) == ["10.244.1.5"], what="the Pod")
             assert rcode(port, "192-0-2-9.shop.pod.cluster.local") == "NXDOMAIN"
             assert dns.metric("quoll_table_pods") == up.metric("quoll_sync_pods") == 1
             stored = quoll(build_dir, "get", "/quoll/registry/default/.pods/shop/web-0", *zk).stdout
             assert json.loads(stored) == {"schema": 1, "managedBy": "quoll-sync", "ips": ["10.244.1.5"]}
             assert "web-0" not in quoll(build_dir, "services", *zk).stdout
             (manifests / "pod.yaml").unlink()
-            eventually(lambda: rcode(port, name) == "NXDOMAIN", 20, "its end")
+            eventually(lambda: rcode(port, name) == "NXDOMAIN", what="its end")
 
 
 def test_variables_and_file(build_dir, up, tmp_path):
