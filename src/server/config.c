@@ -20,8 +20,8 @@ enum kind {
     K_I32,       /* decimal; anything else is an error */
     K_I64,
     K_U32,
-    K_FLAG,      /* "true" is true, all else is false */
-    K_BOOL,      /* "true" or "false"; anything else is an error */
+    K_FLAG,      /* "true" is true, all else is false: so Apache's server reads what it takes as -D */
+    K_BOOL,      /* "true" or "false"; anything else is an error: there too, or because a typo must not be less security */
     K_YES,       /* "yes" is true, all else is false */
     K_NOT_NO,    /* "no" is false, all else is true */
     K_NOT_FALSE, /* sets a flag that switches something off: "false" sets it */
@@ -36,22 +36,22 @@ struct key {
     const char *name; /* a trailing '*' matches any rest */
     enum kind kind;
     size_t offset;
-    int64_t min, max;
+    int64_t min, max; /* of numbers */
 };
 
 #define F(field) offsetof(struct server_config, field)
 static const struct key keys[] = {
-    { "dataDir", K_STR, F(data_dir), 0, 0 },
-    { "dataLogDir", K_STR, F(log_dir), 0, 0 },
+    { "dataDir", K_STR, F(data_dir) },
+    { "dataLogDir", K_STR, F(log_dir) },
     { "tickTime", K_I32, F(tick_ms), 1, INT32_MAX / 20 },
     { "clientPort", K_I32, F(client_port), 0, 65535 },
-    { "clientPortAddress", K_STR, F(client_addr), 0, 0 },
+    { "clientPortAddress", K_STR, F(client_addr) },
     { "clientPortListenBacklog", K_I32, F(backlog), -1, 65535 },
     { "maxClientCnxns", K_I32, F(max_client_cnxns), 0, INT32_MAX },
     { "maxCnxns", K_I32, F(max_cnxns), 0, INT32_MAX },
     { "minSessionTimeout", K_I32, F(min_session_ms), -1, INT32_MAX },
     { "maxSessionTimeout", K_I32, F(max_session_ms), -1, INT32_MAX },
-    { "clientTcpKeepAlive", K_FLAG, F(tcp_keepalive), 0, 0 },
+    { "clientTcpKeepAlive", K_FLAG, F(tcp_keepalive) },
     { "nio.sessionlessCnxnTimeout", K_I32, F(sessionless_timeout_ms), 1, INT32_MAX },
     { "globalOutstandingLimit", K_I32, F(global_outstanding_limit), 1, INT32_MAX },
     { "jute.maxbuffer", K_U32, F(max_buffer), 1024, 1 << 30 },
@@ -59,50 +59,50 @@ static const struct key keys[] = {
     { "preAllocSize", K_I64, F(prealloc_kb), 1, 1 << 24 },
     { "snapCount", K_U32, F(snap_count), 2, INT32_MAX },
     { "snapSizeLimitInKb", K_I64, F(snap_size_limit_kb), INT64_MIN, INT64_MAX / 1024 },
-    { "forceSync", K_NOT_NO, F(force_sync), 0, 0 },
+    { "forceSync", K_NOT_NO, F(force_sync) },
     { "fsync.warningthresholdms", K_I64, F(fsync_warn_ms), 0, INT64_MAX },
-    { "snapshot.compression.method", K_STR, F(snapshot_compression), 0, 0 },
-    { "snapshot.trust.empty", K_FLAG, F(trust_empty), 0, 0 },
-    { "serializeLastProcessedZxid.enabled", K_FLAG, F(last_zxid_section), 0, 0 },
-    { "digest.enabled", K_FLAG, F(digest_enabled), 0, 0 },
-    { "datadir.autocreate", K_FLAG, F(dir_autocreate), 0, 0 },
+    { "snapshot.compression.method", K_STR, F(snapshot_compression) },
+    { "snapshot.trust.empty", K_FLAG, F(trust_empty) },
+    { "serializeLastProcessedZxid.enabled", K_FLAG, F(last_zxid_section) },
+    { "digest.enabled", K_FLAG, F(digest_enabled) },
+    { "datadir.autocreate", K_FLAG, F(dir_autocreate) },
     { "autopurge.snapRetainCount", K_I32, F(snap_retain_count), 0, INT32_MAX },
     { "autopurge.purgeInterval", K_I32, F(purge_interval_hours), 0, 1 << 20 },
-    { "skipACL", K_YES, F(skip_acl), 0, 0 },
-    { "enforceQuota", K_FLAG, F(enforce_quota), 0, 0 },
-    { "extendedTypesEnabled", K_FLAG, F(extended_types), 0, 0 },
+    { "skipACL", K_YES, F(skip_acl) },
+    { "enforceQuota", K_FLAG, F(enforce_quota) },
+    { "extendedTypesEnabled", K_FLAG, F(extended_types) },
     { "znode.container.checkIntervalMs", K_I64, F(container_check_ms), 1, INT64_MAX },
     { "znode.container.maxPerMinute", K_I32, F(container_max_per_minute), 1, INT32_MAX },
     { "znode.container.maxNeverUsedIntervalMs", K_I64, F(container_max_never_used_ms), 0, INT64_MAX },
-    { "4lw.commands.whitelist", K_STR, F(four_letter_whitelist), 0, 0 },
-    { "DigestAuthenticationProvider.superDigest", K_STR, F(super_digest), 0, 0 },
+    { "4lw.commands.whitelist", K_STR, F(four_letter_whitelist) },
+    { "DigestAuthenticationProvider.superDigest", K_STR, F(super_digest) },
     { "quoll.netThreads", K_I32, F(net_threads), 0, 64 },
 
-    { "server.*", K_MEMBER, 0, 0, 0 },
-    { "group*", K_MEMBER, 0, 0, 0 },
-    { "weight*", K_MEMBER, 0, 0, 0 },
+    { "server.*", K_MEMBER },
+    { "group*", K_MEMBER },
+    { "weight*", K_MEMBER },
     { "initLimit", K_I32, F(init_limit), 1, INT32_MAX / 20 },
     { "syncLimit", K_I32, F(sync_limit), 1, INT32_MAX / 20 },
     { "connectToLearnerMasterLimit", K_I32, F(connect_limit), 0, INT32_MAX / 20 },
     { "electionAlg", K_I32, F(election_alg), 0, 3 },
-    { "peerType", K_STR, F(peer_type), 0, 0 },
-    { "quorumListenOnAllIPs", K_BOOL, F(listen_on_all_ips), 0, 0 },
-    { "standaloneEnabled", K_BOOL, F(standalone_enabled), 0, 0 },
-    { "reconfigEnabled", K_BOOL, F(reconfig_enabled), 0, 0 },
-    { "dynamicConfigFile", K_STR, F(dynamic_file), 0, 0 },
-    { "syncEnabled", K_BOOL, F(observer_log), 0, 0 },
-    { "observer.syncEnabled", K_FLAG, F(observer_log), 0, 0 },
-    { "leaderServes", K_NOT_NO, F(leader_serves), 0, 0 },
-    { "tcpKeepAlive", K_FLAG, F(quorum_keepalive), 0, 0 },
+    { "peerType", K_STR, F(peer_type) },
+    { "quorumListenOnAllIPs", K_BOOL, F(listen_on_all_ips) },
+    { "standaloneEnabled", K_BOOL, F(standalone_enabled) },
+    { "reconfigEnabled", K_BOOL, F(reconfig_enabled) },
+    { "dynamicConfigFile", K_STR, F(dynamic_file) },
+    { "syncEnabled", K_BOOL, F(observer_log) },
+    { "observer.syncEnabled", K_FLAG, F(observer_log) },
+    { "leaderServes", K_NOT_NO, F(leader_serves) },
+    { "tcpKeepAlive", K_FLAG, F(quorum_keepalive) },
     { "quorumCnxnTimeoutMs", K_I32, F(quorum_cnxn_timeout_ms), -1, INT32_MAX },
     { "electionPortBindRetry", K_I32, F(election_bind_tries), 0, INT32_MAX },
     { "observer.reconnectDelayMs", K_I32, F(observer_reconnect_delay_ms), 0, INT32_MAX },
     { "observer.election.DelayMs", K_I32, F(observer_election_delay_ms), 0, INT32_MAX },
     { "leader.maxTimeToWaitForEpoch", K_I64, F(epoch_wait_ms), -1, INT64_MAX },
-    { "readonlymode.enabled", K_FLAG, F(read_only_mode), 0, 0 },
-    { "localSessionsEnabled", K_BOOL, F(local_sessions), 0, 0 },
-    { "localSessionsUpgradingEnabled", K_BOOL, F(local_upgrade), 0, 0 },
-    { "multiAddress.enabled", K_FLAG, F(multi_address), 0, 0 },
+    { "readonlymode.enabled", K_FLAG, F(read_only_mode) },
+    { "localSessionsEnabled", K_BOOL, F(local_sessions) },
+    { "localSessionsUpgradingEnabled", K_BOOL, F(local_upgrade) },
+    { "multiAddress.enabled", K_FLAG, F(multi_address) },
     { "cnxTimeout", K_I64, F(cnx_timeout_ms), 1, INT32_MAX },
     { "fastleader.minNotificationInterval", K_I64, F(election_min_ms), 1, INT32_MAX },
     { "fastleader.maxNotificationInterval", K_I64, F(election_max_ms), 1, INT32_MAX },
@@ -110,78 +110,78 @@ static const struct key keys[] = {
     { "leader.maxConcurrentSnapSyncs", K_I32, F(max_snap_syncs), 0, INT32_MAX },
     { "leader.maxConcurrentDiffSyncs", K_I32, F(max_diff_syncs), 0, INT32_MAX },
     { "commitLogCount", K_I32, F(commit_log_count), 0, INT32_MAX },
-    { "snapshotSizeFactor", K_STR, F(snapshot_size_factor), 0, 0 },
-    { "forceSnapshotSync", K_FLAG, F(force_snapshot_sync), 0, 0 },
-    { "quoll.confirmSync", K_NOT_FALSE, F(no_confirm_sync), 0, 0 },
+    { "snapshotSizeFactor", K_STR, F(snapshot_size_factor) },
+    { "forceSnapshotSync", K_FLAG, F(force_snapshot_sync) },
+    { "quoll.confirmSync", K_NOT_FALSE, F(no_confirm_sync) },
 
-    { "sslQuorum", K_BOOL, F(ssl_quorum), 0, 0 },
-    { "portUnification", K_BOOL, F(port_unification), 0, 0 },
-    { "sslQuorumReloadCertFiles", K_FLAG, F(quorum_tls.reload), 0, 0 },
-    { "ssl.quorum.keyStore.location", K_STR, F(quorum_tls.key.path), 0, 0 },
-    { "ssl.quorum.keyStore.password", K_STR, F(quorum_tls.key.password), 0, 0 },
-    { "ssl.quorum.keyStore.passwordPath", K_STR, F(quorum_tls.key.password_file), 0, 0 },
-    { "ssl.quorum.keyStore.type", K_STR, F(quorum_tls.key.type), 0, 0 },
-    { "ssl.quorum.trustStore.location", K_STR, F(quorum_tls.trust.path), 0, 0 },
-    { "ssl.quorum.trustStore.password", K_STR, F(quorum_tls.trust.password), 0, 0 },
-    { "ssl.quorum.trustStore.passwordPath", K_STR, F(quorum_tls.trust.password_file), 0, 0 },
-    { "ssl.quorum.trustStore.type", K_STR, F(quorum_tls.trust.type), 0, 0 },
-    { "ssl.quorum.clientAuth", K_STR, F(quorum_tls.client_auth), 0, 0 },
-    { "ssl.quorum.protocol", K_STR, F(quorum_tls.protocol), 0, 0 },
-    { "ssl.quorum.enabledProtocols", K_STR, F(quorum_tls.protocols), 0, 0 },
-    { "ssl.quorum.ciphersuites", K_STR, F(quorum_tls.ciphers), 0, 0 },
-    { "ssl.quorum.hostnameVerification", K_NOT_FALSE, F(quorum_tls.any_host), 0, 0 },
-    { "ssl.quorum.clientHostnameVerification", K_FLAG, F(quorum_tls.verify_client_host), 0, 0 },
-    { "ssl.quorum.crl", K_REFUSED_TRUE, 0, 0, 0 },
-    { "ssl.quorum.ocsp", K_REFUSED_TRUE, 0, 0, 0 },
-    { "ssl.quorum.context.supplier.class", K_REFUSED, 0, 0, 0 },
-    { "quorum.auth.enableSasl", K_FLAG, F(quorum_sasl.enabled), 0, 0 },
-    { "quorum.auth.learnerRequireSasl", K_FLAG, F(quorum_sasl.learner_require), 0, 0 },
-    { "quorum.auth.serverRequireSasl", K_FLAG, F(quorum_sasl.server_require), 0, 0 },
-    { "quorum.auth.learner.saslLoginContext", K_STR, F(quorum_sasl.learner_section), 0, 0 },
-    { "quorum.auth.server.saslLoginContext", K_STR, F(quorum_sasl.server_section), 0, 0 },
-    { "java.security.auth.login.config", K_STR, F(quorum_sasl.jaas_file), 0, 0 },
-    { "observerMasterPort", K_REFUSED, 0, 0, 0 },
-    { "oraclePath", K_REFUSED, 0, 0, 0 },
-    { "secureClientPort", K_REFUSED, 0, 0, 0 },
-    { "secureClientPortAddress", K_REFUSED, 0, 0, 0 },
-    { "client.portUnification", K_REFUSED_TRUE, 0, 0, 0 },
-    { "authProvider.*", K_REFUSED, 0, 0, 0 },
-    { "enforce.auth.enabled", K_REFUSED_TRUE, 0, 0, 0 },
-    { "sessionRequireClientSASLAuth", K_REFUSED_TRUE, 0, 0, 0 },
-    { "DigestAuthenticationProvider.enabled", K_REFUSED_FALSE, 0, 0, 0 },
-    { "DigestAuthenticationProvider.digestAlg", K_REFUSED, 0, 0, 0 },
-    { "emulate353TTLNodes", K_REFUSED_TRUE, 0, 0, 0 },
+    { "sslQuorum", K_BOOL, F(ssl_quorum) },
+    { "portUnification", K_BOOL, F(port_unification) },
+    { "sslQuorumReloadCertFiles", K_FLAG, F(quorum_tls.reload) },
+    { "ssl.quorum.keyStore.location", K_STR, F(quorum_tls.key.path) },
+    { "ssl.quorum.keyStore.password", K_STR, F(quorum_tls.key.password) },
+    { "ssl.quorum.keyStore.passwordPath", K_STR, F(quorum_tls.key.password_file) },
+    { "ssl.quorum.keyStore.type", K_STR, F(quorum_tls.key.type) },
+    { "ssl.quorum.trustStore.location", K_STR, F(quorum_tls.trust.path) },
+    { "ssl.quorum.trustStore.password", K_STR, F(quorum_tls.trust.password) },
+    { "ssl.quorum.trustStore.passwordPath", K_STR, F(quorum_tls.trust.password_file) },
+    { "ssl.quorum.trustStore.type", K_STR, F(quorum_tls.trust.type) },
+    { "ssl.quorum.clientAuth", K_STR, F(quorum_tls.client_auth) },
+    { "ssl.quorum.protocol", K_STR, F(quorum_tls.protocol) },
+    { "ssl.quorum.enabledProtocols", K_STR, F(quorum_tls.protocols) },
+    { "ssl.quorum.ciphersuites", K_STR, F(quorum_tls.ciphers) },
+    { "ssl.quorum.hostnameVerification", K_NOT_FALSE, F(quorum_tls.any_host) },
+    { "ssl.quorum.clientHostnameVerification", K_BOOL, F(quorum_tls.verify_client_host) },
+    { "ssl.quorum.crl", K_REFUSED_TRUE },
+    { "ssl.quorum.ocsp", K_REFUSED_TRUE },
+    { "ssl.quorum.context.supplier.class", K_REFUSED },
+    { "quorum.auth.enableSasl", K_BOOL, F(quorum_sasl.enabled) },
+    { "quorum.auth.learnerRequireSasl", K_BOOL, F(quorum_sasl.learner_require) },
+    { "quorum.auth.serverRequireSasl", K_BOOL, F(quorum_sasl.server_require) },
+    { "quorum.auth.learner.saslLoginContext", K_STR, F(quorum_sasl.learner_section) },
+    { "quorum.auth.server.saslLoginContext", K_STR, F(quorum_sasl.server_section) },
+    { "java.security.auth.login.config", K_STR, F(quorum_sasl.jaas_file) },
+    { "observerMasterPort", K_REFUSED },
+    { "oraclePath", K_REFUSED },
+    { "secureClientPort", K_REFUSED },
+    { "secureClientPortAddress", K_REFUSED },
+    { "client.portUnification", K_REFUSED_TRUE },
+    { "authProvider.*", K_REFUSED },
+    { "enforce.auth.enabled", K_REFUSED_TRUE },
+    { "sessionRequireClientSASLAuth", K_REFUSED_TRUE },
+    { "DigestAuthenticationProvider.enabled", K_REFUSED_FALSE },
+    { "DigestAuthenticationProvider.digestAlg", K_REFUSED },
+    { "emulate353TTLNodes", K_REFUSED_TRUE },
 
-    { "serverCnxnFactory", K_IGNORED, 0, 0, 0 },
-    { "nio.*", K_IGNORED, 0, 0, 0 },
-    { "netty.*", K_IGNORED, 0, 0, 0 },
-    { "admin.*", K_IGNORED, 0, 0, 0 },
-    { "metricsProvider.*", K_IGNORED, 0, 0, 0 },
-    { "audit.*", K_IGNORED, 0, 0, 0 },
-    { "jvm.pause.monitor*", K_IGNORED, 0, 0, 0 },
-    { "commitProcessor.*", K_IGNORED, 0, 0, 0 },
-    { "db.autocreate", K_REFUSED_FALSE, 0, 0, 0 },
-    { "multiAddress.*", K_IGNORED, 0, 0, 0 },
-    { "quorum.cnxn.threads.size", K_IGNORED, 0, 0, 0 },
-    { "learner.*", K_IGNORED, 0, 0, 0 },
-    { "leader.*", K_IGNORED, 0, 0, 0 },
-    { "observer.*", K_IGNORED, 0, 0, 0 },
-    { "quorum.auth.*", K_IGNORED, 0, 0, 0 },
-    { "closeSessionTxn.enabled", K_IGNORED, 0, 0, 0 },
-    { "txnLogSizeLimitInKb", K_IGNORED, 0, 0, 0 },
-    { "flushDelay", K_IGNORED, 0, 0, 0 },
-    { "maxWriteQueuePollTime", K_IGNORED, 0, 0, 0 },
-    { "maxBatchSize", K_IGNORED, 0, 0, 0 },
-    { "maxResponseCacheSize", K_IGNORED, 0, 0, 0 },
-    { "maxGetChildrenResponseCacheSize", K_IGNORED, 0, 0, 0 },
-    { "request_throttle*", K_IGNORED, 0, 0, 0 },
-    { "throttled_op_wait_time", K_IGNORED, 0, 0, 0 },
-    { "connection_throttle*", K_IGNORED, 0, 0, 0 },
-    { "largeRequest*", K_IGNORED, 0, 0, 0 },
-    { "watchManagerName", K_IGNORED, 0, 0, 0 },
-    { "watcherClean*", K_IGNORED, 0, 0, 0 },
-    { "pathStats.*", K_IGNORED, 0, 0, 0 },
-    { "ssl.*", K_IGNORED, 0, 0, 0 },
+    { "serverCnxnFactory", K_IGNORED },
+    { "nio.*", K_IGNORED },
+    { "netty.*", K_IGNORED },
+    { "admin.*", K_IGNORED },
+    { "metricsProvider.*", K_IGNORED },
+    { "audit.*", K_IGNORED },
+    { "jvm.pause.monitor*", K_IGNORED },
+    { "commitProcessor.*", K_IGNORED },
+    { "db.autocreate", K_REFUSED_FALSE },
+    { "multiAddress.*", K_IGNORED },
+    { "quorum.cnxn.threads.size", K_IGNORED },
+    { "learner.*", K_IGNORED },
+    { "leader.*", K_IGNORED },
+    { "observer.*", K_IGNORED },
+    { "quorum.auth.*", K_IGNORED },
+    { "closeSessionTxn.enabled", K_IGNORED },
+    { "txnLogSizeLimitInKb", K_IGNORED },
+    { "flushDelay", K_IGNORED },
+    { "maxWriteQueuePollTime", K_IGNORED },
+    { "maxBatchSize", K_IGNORED },
+    { "maxResponseCacheSize", K_IGNORED },
+    { "maxGetChildrenResponseCacheSize", K_IGNORED },
+    { "request_throttle*", K_IGNORED },
+    { "throttled_op_wait_time", K_IGNORED },
+    { "connection_throttle*", K_IGNORED },
+    { "largeRequest*", K_IGNORED },
+    { "watchManagerName", K_IGNORED },
+    { "watcherClean*", K_IGNORED },
+    { "pathStats.*", K_IGNORED },
+    { "ssl.*", K_IGNORED },
 };
 #undef F
 
@@ -499,16 +499,49 @@ void server_config_init(struct server_config *cfg)
     };
 }
 
+/* Every string that a key sets is found by the table: none can be forgotten when a configuration is copied or freed. Some are passwords. */
+static char **string_at(struct server_config *cfg, const struct key *k)
+{
+    return k->kind == K_STR ? (char **)(void *)((char *)cfg + k->offset) : NULL;
+}
+
+static void free_string(char **s)
+{
+    if (*s)
+        explicit_bzero(*s, strlen(*s));
+    free(*s);
+    *s = NULL;
+}
+
+void server_config_copy(struct server_config *to, const struct server_config *from)
+{
+    *to = *from;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char **s = string_at(to, &keys[i]);
+        if (s)
+            *s = x_strdup(*s);
+    }
+    to->config_text = x_strdup(from->config_text);
+    to->path = x_strdup(from->path);
+    to->members = from->members ? quorum_config_ref(from->members) : NULL;
+    to->members_next = from->members_next ? quorum_config_ref(from->members_next) : NULL;
+    to->member_lines = x_calloc(from->member_line_count + 1, sizeof(*to->member_lines));
+    for (size_t i = 0; i < from->member_line_count; i++)
+        to->member_lines[i] = (struct server_member_line){ x_strdup(from->member_lines[i].key), x_strdup(from->member_lines[i].value) };
+    to->listen = x_calloc(from->listen_count + 1, sizeof(*to->listen));
+    for (size_t i = 0; i < from->listen_count; i++)
+        to->listen[i] = x_strdup(from->listen[i]);
+}
+
 void server_config_free(struct server_config *cfg)
 {
-    char **strings[] = { &cfg->data_dir,     &cfg->log_dir,      &cfg->client_addr, &cfg->snapshot_compression,
-                         &cfg->four_letter_whitelist, &cfg->super_digest, &cfg->config_text,
-                         &cfg->dynamic_file, &cfg->peer_type,    &cfg->path,        &cfg->snapshot_size_factor };
-
-    for (size_t i = 0; i < ARRAY_LEN(strings); i++) {
-        free(*strings[i]);
-        *strings[i] = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+        char **at = string_at(cfg, &keys[i]);
+        if (at)
+            free_string(at);
     }
+    free_string(&cfg->config_text);
+    free_string(&cfg->path);
     for (size_t i = 0; i < cfg->listen_count; i++)
         free(cfg->listen[i]);
     free(cfg->listen);
@@ -524,7 +557,4 @@ void server_config_free(struct server_config *cfg)
     quorum_config_unref(cfg->members);
     quorum_config_unref(cfg->members_next);
     cfg->members = cfg->members_next = NULL;
-    qsasl_options_done(&cfg->quorum_sasl);
-    tls_options_done(&cfg->quorum_tls);
-    cfg->quorum_tls = (struct tls_options){ 0 };
 }

@@ -152,27 +152,6 @@ static int get_secret(sasl_conn_t *conn, void *data, int id, sasl_secret_t **ret
 
 /* ---- who ---- */
 
-static char *dup_or_null(const char *text)
-{
-    return text ? x_strdup(text) : NULL;
-}
-
-void qsasl_options_copy(struct qsasl_options *to, const struct qsasl_options *from)
-{
-    *to = *from;
-    to->jaas_file = dup_or_null(from->jaas_file);
-    to->server_section = dup_or_null(from->server_section);
-    to->learner_section = dup_or_null(from->learner_section);
-}
-
-void qsasl_options_done(struct qsasl_options *opt)
-{
-    free(opt->jaas_file);
-    free(opt->server_section);
-    free(opt->learner_section);
-    *opt = (struct qsasl_options){ 0 };
-}
-
 static int read_section(const char *path, const char *name, struct jaas_section *ret, struct storage_error *err)
 {
     int rc = jaas_read(path, name, ret, err);

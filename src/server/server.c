@@ -35,37 +35,6 @@ void server_on_fatal(struct server *s, void (*fn)(void *data, const char *text),
 
 /* ---- configuration ---- */
 
-static char *dup_or_null(const char *text)
-{
-    return text ? x_strdup(text) : NULL;
-}
-
-static void config_copy(struct server_config *to, const struct server_config *from)
-{
-    *to = *from;
-    to->data_dir = dup_or_null(from->data_dir);
-    to->log_dir = dup_or_null(from->log_dir);
-    to->client_addr = dup_or_null(from->client_addr);
-    to->snapshot_compression = dup_or_null(from->snapshot_compression);
-    to->four_letter_whitelist = dup_or_null(from->four_letter_whitelist);
-    to->super_digest = dup_or_null(from->super_digest);
-    to->config_text = dup_or_null(from->config_text);
-    to->dynamic_file = dup_or_null(from->dynamic_file);
-    to->peer_type = dup_or_null(from->peer_type);
-    to->path = dup_or_null(from->path);
-    to->snapshot_size_factor = dup_or_null(from->snapshot_size_factor);
-    tls_options_copy(&to->quorum_tls, &from->quorum_tls);
-    qsasl_options_copy(&to->quorum_sasl, &from->quorum_sasl);
-    to->members = from->members ? quorum_config_ref(from->members) : NULL;
-    to->members_next = from->members_next ? quorum_config_ref(from->members_next) : NULL;
-    to->member_lines = x_calloc(from->member_line_count + 1, sizeof(*to->member_lines));
-    for (size_t i = 0; i < from->member_line_count; i++)
-        to->member_lines[i] = (struct server_member_line){ x_strdup(from->member_lines[i].key), x_strdup(from->member_lines[i].value) };
-    to->listen = x_calloc(from->listen_count + 1, sizeof(*to->listen));
-    for (size_t i = 0; i < from->listen_count; i++)
-        to->listen[i] = x_strdup(from->listen[i]);
-}
-
 static void config_settle(struct server_config *cfg)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -232,7 +201,7 @@ static struct server *server_new(const struct server_config *cfg)
 {
     struct server *s = x_calloc(1, sizeof(*s));
 
-    config_copy(&s->own_cfg, cfg);
+    server_config_copy(&s->own_cfg, cfg);
     config_settle(&s->own_cfg);
     s->cfg = &s->own_cfg;
     s->storage = storage_of(s->cfg);

@@ -34,47 +34,6 @@ struct tls {
     char why[WHY_MAX];
 };
 
-static char *dup_or_null(const char *text)
-{
-    return text ? x_strdup(text) : NULL;
-}
-
-static void store_copy(struct tls_store *to, const struct tls_store *from)
-{
-    *to = (struct tls_store){ dup_or_null(from->path), dup_or_null(from->password), dup_or_null(from->password_file), dup_or_null(from->type) };
-}
-
-void tls_options_copy(struct tls_options *to, const struct tls_options *from)
-{
-    *to = *from;
-    store_copy(&to->key, &from->key);
-    store_copy(&to->trust, &from->trust);
-    to->client_auth = dup_or_null(from->client_auth);
-    to->protocol = dup_or_null(from->protocol);
-    to->protocols = dup_or_null(from->protocols);
-    to->ciphers = dup_or_null(from->ciphers);
-}
-
-static void store_done(struct tls_store *s)
-{
-    free(s->path);
-    if (s->password)
-        explicit_bzero(s->password, strlen(s->password));
-    free(s->password);
-    free(s->password_file);
-    free(s->type);
-}
-
-void tls_options_done(struct tls_options *opt)
-{
-    store_done(&opt->key);
-    store_done(&opt->trust);
-    free(opt->client_auth);
-    free(opt->protocol);
-    free(opt->protocols);
-    free(opt->ciphers);
-}
-
 /* ---- the socket: as OpenSSL's own, but a closed one raises no signal ---- */
 
 static int bio_result(BIO *b, ssize_t n)

@@ -88,6 +88,11 @@ static void test_errors(void **state)
         { "server.x=a:2888:3888\n", RC_INVAL, 1, "server.x" },
         { "standaloneEnabled=no\n", RC_INVAL, 1, "standaloneEnabled" },
         { "reconfigEnabled=1\n", RC_INVAL, 1, "reconfigEnabled" },
+        { "quorum.auth.enableSasl=yes\n", RC_INVAL, 1, "quorum.auth.enableSasl" },
+        { "quorum.auth.learnerRequireSasl=ture\n", RC_INVAL, 1, "quorum.auth.learnerRequireSasl" },
+        { "quorum.auth.serverRequireSasl=1\n", RC_INVAL, 1, "quorum.auth.serverRequireSasl" },
+        { "sslQuorum=yes\n", RC_INVAL, 1, "sslQuorum" },
+        { "ssl.quorum.clientHostnameVerification=ture\n", RC_INVAL, 1, "ssl.quorum.clientHostnameVerification" },
         { "ssl.quorum.ocsp=true\n", RC_UNSUPPORTED, 1, "ssl.quorum.ocsp" },
         { "dataDir=/d\nelectionAlg=1\n", RC_INVAL, 0, "electionAlg" },
         { "dataDir=/d\npeerType=voter\n", RC_INVAL, 0, "peerType" },
@@ -111,6 +116,41 @@ static void test_errors(void **state)
         assert_true(str_has_prefix(err.text, path));
         server_config_free(&cfg);
     }
+}
+
+/* A copy has everything, and is independent. */
+static void test_copy(void **state)
+{
+    static const char text[] = "dataDir=/d\ndataLogDir=/l\nclientPort=2181\nclientPortAddress=::1\npeerType=observer\nssl.quorum.keyStore.location=/k.pem\n"
+                               "ssl.quorum.trustStore.password=secret\nssl.quorum.ciphersuites=c\nquorum.auth.server.saslLoginContext=S\n"
+                               "java.security.auth.login.config=/jaas\nsnapshotSizeFactor=0.5\nserver.1=a:2888:3888\nserver.2=b:2888:3888\n";
+    struct server_config cfg, copy;
+    struct storage_error err;
+
+    assert_int_equal(read_text(&cfg, text, &err), 0);
+    server_config_copy(&copy, &cfg);
+    assert_ptr_not_equal(copy.quorum_tls.key.path, cfg.quorum_tls.key.path);
+    server_config_free(&cfg);
+    assert_null(cfg.quorum_tls.key.path);
+    assert_string_equal(copy.data_dir, "/d");
+    assert_string_equal(copy.log_dir, "/l");
+    assert_string_equal(copy.client_addr, "::1");
+    assert_string_equal(copy.peer_type, "observer");
+    assert_string_equal(copy.quorum_tls.key.path, "/k.pem");
+    assert_string_equal(copy.quorum_tls.trust.password, "secret");
+    assert_string_equal(copy.quorum_tls.ciphers, "c");
+    assert_string_equal(copy.quorum_sasl.server_section, "S");
+    assert_string_equal(copy.quorum_sasl.jaas_file, "/jaas");
+    assert_string_equal(copy.snapshot_size_factor, "0.5");
+    assert_string_equal(copy.four_letter_whitelist, "srvr");
+    assert_string_equal(copy.config_text, text);
+    assert_string_equal(copy.path, path);
+    assert_null(copy.super_digest);
+    assert_int_equal(copy.listen_count, 1);
+    assert_string_equal(copy.listen[0], "[::1]:2181");
+    assert_int_equal(copy.member_line_count, 2);
+    assert_string_equal(copy.member_lines[1].value, "b:2888:3888");
+    server_config_free(&copy);
 }
 
 static void test_missing_file(void **state)
@@ -299,6 +339,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_syntax),       cmocka_unit_test(test_errors),   cmocka_unit_test(test_missing_file),
+        cmocka_unit_test(test_copy),
         cmocka_unit_test(test_members),      cmocka_unit_test(test_dynamic_file),
         cmocka_unit_test(test_values),       cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_ensemble_values),

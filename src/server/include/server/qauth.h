@@ -20,8 +20,6 @@ struct qsasl_options {
     char *jaas_file;      /* java.security.auth.login.config */
     char *server_section, *learner_section; /* NULL: QuorumServer, QuorumLearner */
 };
-void qsasl_options_copy(struct qsasl_options *to, const struct qsasl_options *from); /* to is overwritten, and owns its strings */
-void qsasl_options_done(struct qsasl_options *opt);
 
 struct qsasl;
 /* Reads both sections. Errors of the file, and RC_UNSUPPORTED: another login module, or libsasl2 has no DIGEST-MD5. */

@@ -84,7 +84,8 @@ struct server_config {
 };
 
 void server_config_init(struct server_config *cfg); /* defaults */
-void server_config_free(struct server_config *cfg);
+void server_config_copy(struct server_config *to, const struct server_config *from); /* to is overwritten, and owns what it holds */
+void server_config_free(struct server_config *cfg); /* wipes it: there are passwords */
 /* Reads a zoo.cfg. RC_NOTFOUND, RC_MALFORMED, RC_INVAL, RC_UNSUPPORTED with "file:line: key: what is wrong" in err.
  * Unknown keys are logged and kept. Keys are accepted as in the file and as their documented -D spelling ("zookeeper.snapCount"). */
 int server_config_read(struct server_config *cfg, const char *path, struct storage_error *err);

@@ -31,8 +31,6 @@ struct tls_options {
     bool verify_client_host;     /* clientHostnameVerification=true */
     bool reload;                 /* sslQuorumReloadCertFiles: look at the files' times before every connection */
 };
-void tls_options_copy(struct tls_options *to, const struct tls_options *from); /* to is overwritten, and owns its strings */
-void tls_options_done(struct tls_options *opt);
 
 struct tls_context;
 struct tls;
