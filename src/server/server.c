@@ -270,6 +270,8 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
     atomic_store(&s->role, CORE_STANDALONE);
     s->core = core_new(&core_cfg, s->tree, clock_mono_ms(), clock_wall_ms());
     s->started_ms = clock_mono_ms();
+    for (size_t i = 0; i < s->listeners.len; i++) /* from here on net thread 0 may move them */
+        log_info("server", s->peer ? "clients connect to %s" : "serving clients on %s", s->listeners.items[i].text);
     logger_start(s);
     snapper_start(s);
     ASSERT(pthread_create(&s->core_thread, NULL, core_main, s) == 0);
@@ -277,8 +279,6 @@ int server_start(const struct server_config *cfg, struct server **ret, struct st
         net_start(&s->nets[i]);
     if (!s->peer)
         atomic_store(&s->serving, true);
-    for (size_t i = 0; i < s->listeners.len; i++)
-        log_info("server", s->peer ? "clients connect to %s" : "serving clients on %s", s->listeners.items[i].text);
     *ret = s;
     return 0;
 }
