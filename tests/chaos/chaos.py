@@ -17,6 +17,7 @@ import javaclient  # noqa: E402
 import linear  # noqa: E402
 import rawzk  # noqa: E402
 import zkjute  # noqa: E402
+from apache import ApacheServer  # noqa: E402
 from kazoo.client import KazooClient  # noqa: E402
 
 TICK_MS = 500
@@ -129,25 +130,39 @@ def longest_without(records, kinds, start, end):
     return f"{gap:.2f} s (at {at - start:.0f} s)"
 
 
+def expired_by_sleeper(record, stops, logs):
+    """Whether a leader of Apache's ended this session because it was stopped itself: then it closes sessions whose clients its followers heard all the time.
+    Only if its log says that it was the one, and it was stopped between the client's last answer and the news. stops: (server, from, to); logs: server -> text,
+    of Apache's."""
+    return any(begin < record["t1"] and end > record["t0"] and f"Expiring session 0x{record['s']:x}, " in logs.get(server, "")
+               for server, begin, end in stops)
+
+
 class Verdict:
-    """What a run did, and what was wrong with it."""
+    """What a run did, and what was wrong with it. theirs: what the reference is known for, and was proven to have done."""
 
     def __init__(self):
-        self.findings, self.figures = [], {}
+        self.findings, self.theirs, self.figures = [], [], {}
 
     def text(self):
         lines = [f"{k.replace('_', ' ')}: {v}" for k, v in self.figures.items()]
+        lines += [f"of Apache's servers: {f}" for f in self.theirs[:30]]
         lines += [f"findings: {len(self.findings)}"] + [f"  {f}" for f in self.findings[:30]]
         return "\n".join(lines)
 
 
-def judge(servers, clients, start, end, verdict):
-    """Ends the load, waits for the ensemble to settle, reads all trees, checks the history against them. All servers must run."""
+def judge(servers, clients, start, end, verdict, stops=()):
+    """Ends the load, waits for the ensemble to settle, reads all trees, checks the history against them. All servers must run. stops: see
+    expired_by_sleeper."""
     live = clients.stop()
     found = trees(servers, live)
     tree = found[servers[0].myid]
     records = clients.history()
+    logs = {s.myid: s.log_path.read_text(errors="replace") for s in servers if isinstance(s, ApacheServer)}
     checked = time.monotonic()
+    theirs = [o for o in records if list(linear.check_expiries([o], TICK_MS / 1000)) and expired_by_sleeper(o, stops, logs)]
+    verdict.theirs += [f"{text}, by a leader that had been stopped" for text in linear.check_expiries(theirs, TICK_MS / 1000)]
+    records = [o for o in records if o not in theirs] if theirs else records
     verdict.findings += linear.compare_trees(found)
     verdict.findings += linear.check(records, tree, live, TICK_MS / 1000, checked)
     verdict.findings += [f"a client hangs: {s}" for s in clients.stuck]

@@ -21,6 +21,7 @@ class Nemesis:
 
     def __init__(self, ensemble, seed, until, say):
         self.e, self.rng, self.until, self.say = ensemble, random.Random(seed), until, say
+        self.stopped = []  # (server, from, to)
         self.figures = {"kills": 0, "kills_of_the_leader": 0, "stops": 0, "stops_of_the_leader": 0, "longest_stop": 0.0, "majority_kills": 0,
                         "kills_of_all": 0}
 
@@ -74,8 +75,10 @@ class Nemesis:
         self.figures["stops_of_the_leader"] += leads
         self.figures["longest_stop"] = max(self.figures["longest_stop"], round(seconds, 1))
         self.say(f"SIGSTOP {s.myid}{' (leader)' if leads else ''} for {seconds:.1f} s")
+        began = time.monotonic()
         s.pause()
         time.sleep(seconds)
+        self.stopped.append((s.myid, began, time.monotonic()))
         if self.rng.random() < 0.15:
             self.figures["kills"] += 1
             self.kill([s])  # it never wakes up
@@ -124,7 +127,7 @@ def run(build_dir, kinds, seconds, seed, folder, loud=True, **clients):
             verdict.figures["seconds_until_all_serve_again"] = round(time.monotonic() - healed, 2)
             time.sleep(2)  # clients find their way back
             say("settling and checking")
-            chaos.judge(e.servers, load, start, time.monotonic(), verdict)
+            chaos.judge(e.servers, load, start, time.monotonic(), verdict, nemesis.stopped)
         finally:
             load.close()
             chaos.save(e.servers, folder, verdict)

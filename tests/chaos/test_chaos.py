@@ -22,3 +22,15 @@ def test_kills_and_stops():
     assert verdict.figures["writes_acknowledged"] > 100
     assert verdict.figures["kills"] + verdict.figures["stops"] > 0
     shutil.rmtree(folder)
+
+
+def test_only_a_sleeper_is_excused():
+    """What counts as the doing of one of Apache's leaders that was stopped: its own word for it, about this session, and a stop at the time."""
+    record = {"s": 0x1f, "t0": 10, "t1": 13}
+    logs = {2: "ZooKeeperServer - Expiring session 0x1f, timeout of 2500ms exceeded"}
+    assert chaos.expired_by_sleeper(record, [(2, 10.5, 12.5)], logs)
+    assert not chaos.expired_by_sleeper(record, [(2, 7, 9.5)], logs)
+    assert not chaos.expired_by_sleeper(record, [(2, 13.5, 15)], logs)
+    assert not chaos.expired_by_sleeper(record, [(1, 10.5, 12.5)], logs)
+    assert not chaos.expired_by_sleeper({**record, "s": 0x1}, [(2, 10.5, 12.5)], logs)
+    assert not chaos.expired_by_sleeper(record, [], logs)
