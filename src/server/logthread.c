@@ -41,6 +41,7 @@ static void logger_commit(struct server *s)
         last = MAX(last, l->current.entries.items[i].zxid);
     stats_catch_up(&l->stats, atomic_load_explicit(&s->generation, RELAXED));
     stats_record(&l->stats, SUM_BATCH_SIZE, l->current.entries.len);
+    stats_add(&l->stats, CTR_LOG_QUEUED, l->current.entries.len);
     stats_record(&l->stats, SUM_QUEUE_TIME, (uint64_t)MAX(start - l->current.oldest_us, 0));
     if (!logger_append_all(s, &err) || txnlog_sync(l->log, &err) < 0) {
         logger_fail(s, &err);
@@ -48,6 +49,8 @@ static void logger_commit(struct server *s)
     }
     int64_t took = clock_mono_us() - start;
     stats_record(&l->stats, SUM_FSYNC_TIME, (uint64_t)took);
+    stats_record(&l->stats, SUM_FLUSH_TIME, (uint64_t)took);
+    stats_record(&l->stats, SUM_QUEUE_FLUSH_TIME, (uint64_t)MAX(start + took - l->current.oldest_us, 0));
     if (took / 1000 > s->cfg->fsync_warn_ms) {
         stats_add(&l->stats, CTR_FSYNC_SLOW, 1);
         log_warn("server", "syncing the transaction log took %lld ms, which delays every write", (long long)(took / 1000));

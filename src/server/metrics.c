@@ -23,30 +23,11 @@ static const struct {
 
 /* ---- recording ---- */
 
-static unsigned bucket_of(uint64_t v)
-{
-    if (v < 4)
-        return (unsigned)v;
-    unsigned top = 63u - (unsigned)__builtin_clzll(v);
-
-    return MIN(top * 4 - 4 + (unsigned)(v >> (top - 2) & 3), SUMMARY_BUCKETS - 1u);
-}
-
-/* The largest value of a bucket. */
-static uint64_t bucket_limit(unsigned b)
-{
-    if (b < 4)
-        return b;
-    unsigned top = (b + 4) / 4, quarter = (b + 4) % 4;
-
-    return (UINT64_C(1) << top) + ((uint64_t)(quarter + 1) << (top - 2)) - 1;
-}
-
 void stats_record_n(struct thread_stats *st, enum summary_id id, uint64_t value, uint64_t n)
 {
     struct summary *s = &st->summary[id];
     uint64_t count = atomic_load_explicit(&s->count, RELAXED);
-    _Atomic uint32_t *b = &s->bucket[bucket_of(value)];
+    _Atomic uint32_t *b = &s->bucket[summary_bucket(value)];
 
     if (n == 0)
         return;
@@ -123,21 +104,6 @@ struct latency figures_latency(const struct figures *f)
                              count ? (double)(r->sum + u->sum) / (double)count / 1000.0 : 0.0 };
 }
 
-/* The value below which `q` of the records lie. */
-static uint64_t summary_quantile(const struct figure_summary *s, double q)
-{
-    uint64_t total = 0, seen = 0;
-
-    for (unsigned i = 0; i < SUMMARY_BUCKETS; i++)
-        total += s->bucket[i];
-    for (unsigned i = 0; i < SUMMARY_BUCKETS; i++) {
-        seen += s->bucket[i];
-        if (s->bucket[i] && (double)seen >= q * (double)total)
-            return MIN(bucket_limit(i), s->max);
-    }
-    return 0;
-}
-
 /* ---- printing ---- */
 
 void wr_decimal(struct wr *w, double v)
@@ -150,33 +116,26 @@ void wr_decimal(struct wr *w, double v)
     wr_bytes(w, text, (size_t)n);
 }
 
-static double in_unit(unsigned id, double v)
-{
-    return summary_info[id].unit == US ? v / 1000.0 : v;
-}
-
-/* Minimum, maximum, sum and quantiles: whole milliseconds in mntr, as its readers expect integers there. */
-static uint64_t in_unit_whole(unsigned id, uint64_t v)
-{
-    return summary_info[id].unit == US ? v / 1000 : v;
-}
-
-static void mntr_summary(const struct figure_summary *s, unsigned id, struct wr *w)
+void figure_mntr(const struct figure_summary *s, const char *name, double unit, bool detailed, struct wr *w)
 {
     static const struct {
         const char *prefix;
         double q;
     } quantiles[] = { { "p50", 0.5 }, { "p95", 0.95 }, { "p99", 0.99 }, { "p999", 0.999 } };
-    const char *name = summary_info[id].name;
+    uint64_t whole = (uint64_t)unit; /* readers of these expect integers */
 
     wr_printf(w, "zk_avg_%s\t", name);
-    wr_decimal(w, in_unit(id, s->count ? (double)s->sum / (double)s->count : 0.0));
-    wr_printf(w, "\nzk_min_%s\t%llu\nzk_max_%s\t%llu\nzk_cnt_%s\t%llu\nzk_sum_%s\t%llu\n", name,
-              (unsigned long long)in_unit_whole(id, s->min), name, (unsigned long long)in_unit_whole(id, s->max),
-              name, (unsigned long long)s->count, name, (unsigned long long)in_unit_whole(id, s->sum));
-    for (size_t i = 0; i < ARRAY_LEN(quantiles) && summary_info[id].detailed; i++)
-        wr_printf(w, "zk_%s_%s\t%llu\n", quantiles[i].prefix, name,
-                  (unsigned long long)in_unit_whole(id, summary_quantile(s, quantiles[i].q)));
+    wr_decimal(w, s->count ? (double)s->sum / (double)s->count / unit : 0.0);
+    wr_printf(w, "\nzk_min_%s\t%llu\nzk_max_%s\t%llu\nzk_cnt_%s\t%llu\nzk_sum_%s\t%llu\n", name, (unsigned long long)(s->min / whole),
+              name, (unsigned long long)(s->max / whole), name, (unsigned long long)s->count, name,
+              (unsigned long long)(s->sum / whole));
+    for (size_t i = 0; i < ARRAY_LEN(quantiles) && detailed; i++)
+        wr_printf(w, "zk_%s_%s\t%llu\n", quantiles[i].prefix, name, (unsigned long long)(summary_quantile(s, quantiles[i].q) / whole));
+}
+
+static double unit_of(unsigned id)
+{
+    return summary_info[id].unit == US ? 1000.0 : 1.0;
 }
 
 void figures_mntr(const struct figures *f, struct wr *w)
@@ -193,7 +152,7 @@ void figures_mntr(const struct figures *f, struct wr *w)
     for (unsigned i = 0; i < CTR_COUNT; i++)
         wr_printf(w, "zk_%s\t%llu\n", counter_info[i].name, (unsigned long long)f->counter[i]);
     for (unsigned i = 0; i < SUM_COUNT; i++)
-        mntr_summary(&f->summary[i], i, w);
+        figure_mntr(&f->summary[i], summary_info[i].name, unit_of(i), summary_info[i].detailed, w);
 }
 
 static void prometheus_head(struct wr *w, const char *name, const char *help, const char *type)
@@ -201,19 +160,18 @@ static void prometheus_head(struct wr *w, const char *name, const char *help, co
     wr_printf(w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
 }
 
-static void prometheus_summary(const struct figure_summary *s, unsigned id, struct wr *w)
+void figure_prometheus(const struct figure_summary *s, const char *name, const char *help, double unit, bool detailed, struct wr *w)
 {
     static const char *const quantiles[] = { "0.5", "0.9", "0.99", "0.999" };
-    const char *name = summary_info[id].name;
 
-    prometheus_head(w, name, summary_info[id].help, "summary");
-    for (size_t i = 0; i < ARRAY_LEN(quantiles) && (summary_info[id].detailed || i == 0); i++) {
+    prometheus_head(w, name, help, "summary");
+    for (size_t i = 0; i < ARRAY_LEN(quantiles) && (detailed || i == 0); i++) {
         wr_printf(w, "%s{quantile=\"%s\"} ", name, quantiles[i]);
-        wr_decimal(w, in_unit(id, (double)summary_quantile(s, strtod(quantiles[i], NULL))));
+        wr_decimal(w, (double)summary_quantile(s, strtod(quantiles[i], NULL)) / unit);
         wr_u8(w, '\n');
     }
     wr_printf(w, "%s_count %llu\n%s_sum ", name, (unsigned long long)s->count, name);
-    wr_decimal(w, in_unit(id, (double)s->sum));
+    wr_decimal(w, (double)s->sum / unit);
     wr_u8(w, '\n');
 }
 
@@ -239,5 +197,5 @@ void figures_prometheus(const struct figures *f, struct wr *w)
         wr_printf(w, "%s %llu\n", counter_info[i].name, (unsigned long long)f->counter[i]);
     }
     for (unsigned i = 0; i < SUM_COUNT; i++)
-        prometheus_summary(&f->summary[i], i, w);
+        figure_prometheus(&f->summary[i], summary_info[i].name, summary_info[i].help, unit_of(i), summary_info[i].detailed, w);
 }

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/bytes.h"
+#include "server/summary.h"
 
 /* X(ID, name, help): only ever grow, but for a reset. */
 #define COUNTERS(X)                                                                                          \
@@ -36,6 +37,7 @@
     X(COMMITS, "commit_count", "Transactions committed")                                                     \
     X(SNAPSHOTS, "snap_written_count", "Snapshots written")                                                  \
     X(SNAPSHOT_ERRORS, "snapshot_error_count", "Snapshots that failed")                                      \
+    X(LOG_QUEUED, "sync_processor_request_queued", "Transactions given to the log")                          \
     X(FSYNC_SLOW, "fsync_threshold_exceed_count", "Log syncs slower than fsync.warningthresholdms")
 
 enum counter {
@@ -55,7 +57,12 @@ enum counter {
     X(DB_INIT_TIME, "dbinittime", US, false, "Recovery at start")                                            \
     X(STARTUP_TXNS, "startup_txns_loaded", N, false, "Transactions replayed at start")                       \
     X(BATCH_SIZE, "sync_processor_batch_size", N, false, "Transactions per log sync")                        \
-    X(QUEUE_TIME, "sync_processor_queue_time_ms", US, false, "From proposal to the start of its sync")       \
+    X(STARTUP_SNAP_TIME, "startup_snap_load_time", US, false, "Loading the snapshot at start")              \
+    X(STARTUP_TXNS_TIME, "startup_txns_load_time", US, false, "Replaying the log at start")                 \
+    X(QUEUE_TIME, "sync_processor_queue_time_ms", US, true, "From proposal to the start of its sync")        \
+    X(FLUSH_TIME, "sync_processor_queue_flush_time_ms", US, true, "Writing and syncing one batch")           \
+    X(QUEUE_FLUSH_TIME, "sync_processor_queue_and_flush_time_ms", US, true,                                  \
+      "From proposal to the end of its sync, of the oldest in each batch")                                   \
     X(APPLY_TIME, "write_batch_apply_time_ms", US, false, "Tree lock held for one batch of commits")
 
 enum summary_id {
@@ -64,8 +71,6 @@ enum summary_id {
 #undef X
         SUM_COUNT
 };
-
-enum { SUMMARY_BUCKETS = 160 }; /* four per power of two: a quantile is right to 12 % */
 
 struct summary {
     _Atomic uint64_t count, sum, min, max;
@@ -114,10 +119,7 @@ struct figures {
 #undef X
     int64_t zxid;
     uint64_t counter[CTR_COUNT];
-    struct figure_summary {
-        uint64_t count, sum, min, max;
-        uint64_t bucket[SUMMARY_BUCKETS];
-    } summary[SUM_COUNT];
+    struct figure_summary summary[SUM_COUNT];
 };
 
 void figures_add(struct figures *f, const struct thread_stats *st, uint32_t generation);
@@ -129,6 +131,9 @@ struct latency {
 struct latency figures_latency(const struct figures *f);
 /* "0.1234": up to four digits, always a fraction. */
 void wr_decimal(struct wr *w, double v);
+/* One summary in both forms. unit: what is recorded for each 1 that is shown, 1000 for microseconds; detailed: quantiles too. */
+void figure_mntr(const struct figure_summary *s, const char *name, double unit, bool detailed, struct wr *w);
+void figure_prometheus(const struct figure_summary *s, const char *name, const char *help, double unit, bool detailed, struct wr *w);
 /* mntr lines behind version and server_state. */
 void figures_mntr(const struct figures *f, struct wr *w);
 void figures_prometheus(const struct figures *f, struct wr *w);

@@ -141,7 +141,11 @@ static void append(struct peer *p, const struct zab_effect *e)
 
     peer_announce(p, e->zxid);
     wr_bytes(&p->appends.bytes, e->bytes.p, e->bytes.n);
-    p->counts.proposals_received += p->learner != NULL;
+    if (p->learner) {
+        p->counts.proposals_received++;
+        if (p->serving && p->state == ZAB_FOLLOWING)
+            peer_note_received(p, e->zxid, e->bytes);
+    }
     VEC_PUSH(&p->appends.entries, entry);
 }
 
@@ -303,8 +307,10 @@ void peer_persisted(struct peer *p, int64_t zxid)
     p->stuck_ms = 0;
     if (p->leader)
         zab_leader_persisted(p->leader, zxid);
-    else if (p->learner)
+    if (p->learner) {
+        peer_note_acked(p, zxid);
         zab_learner_persisted(p->learner, zxid);
+    }
 }
 
 static void forward(struct peer *p, const struct core_effect *e)

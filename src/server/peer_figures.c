@@ -51,23 +51,30 @@ static void put_figures(const struct peer_info *info, struct wr *w, bool prometh
 }
 
 struct named_span {
-    const char *name;
-    const struct peer_span *span;
+    const char *name, *help;
+    const struct figure_summary *span;
+    bool detailed;
 };
-#define SPANS 7
+#define SPANS 10
 
 static void spans_of(const struct peer_info *info, struct named_span out[SPANS])
 {
-    static const struct peer_span none;
+    static const struct figure_summary none;
     const struct peer_counts *c = &info->counts;
+    const struct named_span all[SPANS] = {
+        { "election_time", "From looking for a leader to its election", &c->election, false },
+        { "follower_sync_time", "From the choice of a leader to serving as its follower", info->observer ? &none : &c->sync, false },
+        { "observer_sync_time", "From the choice of a leader to serving as its observer", info->observer ? &c->sync : &none, false },
+        { "unavailable_time", "Without service, until it followed again", &c->unavailable, false },
+        { "leader_unavailable_time", "Without service, until it led again", &c->leader_unavailable, false },
+        { "quorum_ack_latency", "At the leader, from a proposal to the acknowledgement of a quorum", &c->quorum_ack, true },
+        { "propagation_latency", "From a transaction's making by the leader to its being applied here", &c->propagation, true },
+        { "proposal_latency", "From a transaction's making by the leader to its proposal's arrival at this follower", &c->proposal, true },
+        { "proposal_ack_creation_latency", "From a transaction's making by the leader to its being in this follower's log", &c->ack, true },
+        { "commit_propagation_latency", "From a transaction's making by the leader to its commit's arrival at this follower", &c->commit, true },
+    };
 
-    out[0] = (struct named_span){ "election_time", &c->election };
-    out[1] = (struct named_span){ "follower_sync_time", info->observer ? &none : &c->sync };
-    out[2] = (struct named_span){ "observer_sync_time", info->observer ? &c->sync : &none };
-    out[3] = (struct named_span){ "unavailable_time", &c->unavailable };
-    out[4] = (struct named_span){ "leader_unavailable_time", &c->leader_unavailable };
-    out[5] = (struct named_span){ "quorum_ack_latency", &c->quorum_ack };
-    out[6] = (struct named_span){ "propagation_latency", &c->propagation };
+    memcpy(out, all, sizeof(all));
 }
 
 void peer_mntr(const struct peer *p, const struct peer_info *info, struct wr *w)
@@ -78,15 +85,8 @@ void peer_mntr(const struct peer *p, const struct peer_info *info, struct wr *w)
 
     put_figures(info, w, false);
     spans_of(info, spans);
-    for (size_t i = 0; i < SPANS; i++) {
-        const struct peer_span *s = spans[i].span;
-        const char *name = spans[i].name;
-
-        wr_printf(w, "zk_avg_%s\t", name);
-        wr_decimal(w, s->count ? (double)s->sum / (double)s->count : 0.0);
-        wr_printf(w, "\nzk_min_%s\t%" PRId64 "\nzk_max_%s\t%" PRId64 "\nzk_cnt_%s\t%" PRIu64 "\nzk_sum_%s\t%" PRId64 "\n", name, s->min,
-                  name, s->max, name, s->count, name, s->sum);
-    }
+    for (size_t i = 0; i < SPANS; i++)
+        figure_mntr(spans[i].span, spans[i].name, 1, spans[i].detailed, w);
     for (size_t i = 0; i < n; i++) {
         const struct peer_learner *l = &learners[i];
 
@@ -127,7 +127,6 @@ void peer_prometheus(const struct server *s, struct wr *w)
     put_figures(&info, w, true);
     spans_of(&info, spans);
     for (size_t i = 0; i < SPANS; i++)
-        wr_printf(w, "# TYPE %s summary\n%s_count %" PRIu64 "\n%s_sum %" PRId64 "\n", spans[i].name, spans[i].name, spans[i].span->count,
-                  spans[i].name, spans[i].span->sum);
+        figure_prometheus(spans[i].span, spans[i].name, spans[i].help, 1, spans[i].detailed, w);
     put_learners(s->peer, w);
 }

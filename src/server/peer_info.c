@@ -1,14 +1,6 @@
 /* peer_info.c - the figures of a quorum peer: who leads, how far the others are behind, how long things took. */
 #include "peer_internal.h"
 
-void peer_span_add(struct peer_span *s, int64_t ms)
-{
-    s->min = s->count == 0 ? ms : MIN(s->min, ms);
-    s->max = s->count == 0 ? ms : MAX(s->max, ms);
-    s->sum += ms;
-    s->count++;
-}
-
 void peer_note_proposal(struct peer *p, int64_t zxid, size_t bytes)
 {
     struct peer_counts *c = &p->counts;
@@ -20,10 +12,13 @@ void peer_note_proposal(struct peer *p, int64_t zxid, size_t bytes)
     VEC_PUSH(&p->proposed, ((struct proposed){ zxid, p->now_ms }));
 }
 
-void peer_note_quorum(struct peer *p, int64_t zxid)
+/* The oldest that waits, if it is not above zxid. */
+static bool proposed_next(struct peer *p, int64_t zxid, int64_t *ret_at_ms)
 {
-    for (; p->proposed_head < p->proposed.len && p->proposed.items[p->proposed_head].zxid <= zxid; p->proposed_head++)
-        peer_span_add(&p->counts.quorum_ack, p->now_ms - p->proposed.items[p->proposed_head].at_ms);
+    if (p->proposed_head < p->proposed.len && p->proposed.items[p->proposed_head].zxid <= zxid) {
+        *ret_at_ms = p->proposed.items[p->proposed_head++].at_ms;
+        return true;
+    }
     if (p->proposed_head == p->proposed.len) {
         p->proposed.len = p->proposed_head = 0;
     } else if (p->proposed_head >= 1024 && p->proposed_head * 2 >= p->proposed.len) {
@@ -31,17 +26,63 @@ void peer_note_quorum(struct peer *p, int64_t zxid)
         memmove(p->proposed.items, p->proposed.items + p->proposed_head, p->proposed.len * sizeof(*p->proposed.items));
         p->proposed_head = 0;
     }
+    return false;
 }
 
-void peer_note_commit(struct peer *p, struct buf txn)
+void peer_note_quorum(struct peer *p, int64_t zxid)
+{
+    int64_t at_ms;
+
+    while (proposed_next(p, zxid, &at_ms)) {
+        summary_record(&p->counts.quorum_ack, (uint64_t)(p->now_ms - at_ms));
+        summary_record(&p->counts.propagation, (uint64_t)(p->now_ms - at_ms)); /* the leader applies at once */
+    }
+}
+
+/* Since the leader made it; its clock may be ahead of ours. */
+static uint64_t age_ms(const struct peer *p, int64_t made_ms)
+{
+    return (uint64_t)MAX(0, p->host.wall_ms(p->host.data) - made_ms);
+}
+
+static bool made_at(struct buf txn, int64_t *ret_ms)
 {
     struct rd r = rd_buf(txn);
     struct txn_header h;
 
-    p->counts.commits_received++;
     txn_header_read(&r, NULL, &h);
-    if (r.rc == 0)
-        peer_span_add(&p->counts.propagation, MAX(0, p->host.wall_ms(p->host.data) - h.time_ms));
+    *ret_ms = h.time_ms;
+    return r.rc == 0;
+}
+
+void peer_note_received(struct peer *p, int64_t zxid, struct buf txn)
+{
+    int64_t at_ms;
+
+    if (!made_at(txn, &at_ms))
+        return;
+    summary_record(&p->counts.proposal, age_ms(p, at_ms));
+    VEC_PUSH(&p->proposed, ((struct proposed){ zxid, at_ms }));
+}
+
+void peer_note_acked(struct peer *p, int64_t zxid)
+{
+    int64_t at_ms;
+
+    while (proposed_next(p, zxid, &at_ms))
+        summary_record(&p->counts.ack, age_ms(p, at_ms));
+}
+
+void peer_note_commit(struct peer *p, struct buf txn)
+{
+    int64_t at_ms;
+
+    p->counts.commits_received++;
+    if (!made_at(txn, &at_ms))
+        return;
+    summary_record(&p->counts.propagation, age_ms(p, at_ms)); /* applied at once */
+    if (p->state == ZAB_FOLLOWING)
+        summary_record(&p->counts.commit, age_ms(p, at_ms));
 }
 
 static const char *state_text(const struct peer *p)

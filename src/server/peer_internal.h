@@ -91,7 +91,7 @@ struct peer {
     int64_t begun_ms;                       /* when it was chosen */
     int64_t unserved_ms;                    /* when service was lost; 0: it is there */
     struct peer_counts counts;
-    struct VEC(struct proposed) proposed; /* leader: not committed yet, from proposed_head on */
+    struct VEC(struct proposed) proposed; /* from proposed_head on; leader: not committed yet; follower: not logged yet */
     size_t proposed_head;
 };
 
@@ -133,10 +133,11 @@ void config_adopt(struct peer *p, struct quorum_config *c); /* a peer said that 
 void config_show(struct peer *p); /* /zookeeper/config := the committed one, unless it is that */
 
 /* peer_info.c */
-void peer_span_add(struct peer_span *s, int64_t ms);
 void peer_note_proposal(struct peer *p, int64_t zxid, size_t bytes);
 void peer_note_quorum(struct peer *p, int64_t zxid); /* a quorum has everything up to it */
 void peer_note_commit(struct peer *p, struct buf txn); /* learner */
+void peer_note_received(struct peer *p, int64_t zxid, struct buf txn); /* follower: a proposal, which will be logged */
+void peer_note_acked(struct peer *p, int64_t zxid); /* follower: everything up to it is in the log */
 
 /* peer_disk.c. Failures do not come back: a server that cannot write its disk stops. */
 void peer_write_epoch(struct peer *p, enum storage_epoch which, int64_t epoch);

@@ -43,6 +43,7 @@ void learn_connect(struct peer *p)
 void learn_end(struct peer *p)
 {
     p->follow_due_ms = 0;
+    p->proposed.len = p->proposed_head = 0;
     p->host.net->unfollow(p->net);
     snap_decoder_free(p->decoder);
     p->decoder = NULL;

@@ -25,9 +25,9 @@ static void note_service(struct peer *p, enum core_role role)
     if (role == CORE_LEADER)
         p->counts.last_proposal_size = p->counts.min_proposal_size = p->counts.max_proposal_size = -1;
     else
-        peer_span_add(&p->counts.sync, p->now_ms - p->begun_ms);
+        summary_record(&p->counts.sync, (uint64_t)(p->now_ms - p->begun_ms));
     if (p->unserved_ms != 0)
-        peer_span_add(role == CORE_LEADER ? &p->counts.leader_unavailable : &p->counts.unavailable, p->now_ms - p->unserved_ms);
+        summary_record(role == CORE_LEADER ? &p->counts.leader_unavailable : &p->counts.unavailable, (uint64_t)(p->now_ms - p->unserved_ms));
     p->unserved_ms = 0;
 }
 
@@ -156,7 +156,7 @@ static void role_begin(struct peer *p)
     p->deaf = p->stopped = false;
     p->election_ms = p->now_ms - p->looking_ms;
     p->begun_ms = p->now_ms;
-    peer_span_add(&p->counts.election, p->election_ms);
+    summary_record(&p->counts.election, (uint64_t)p->election_ms);
     log_info("quorum", "%s: server %lld leads, elected in %lld ms", zab_state_str(p->state), (long long)v.leader,
              (long long)p->election_ms);
     if (p->state == ZAB_LEADING)

@@ -133,6 +133,8 @@ static int recover(struct server *s, struct storage_error *err)
     int64_t took = clock_mono_us() - start;
     stats_record(&s->core_stats, SUM_DB_INIT_TIME, (uint64_t)took);
     stats_record(&s->core_stats, SUM_STARTUP_TXNS, r.txns_replayed);
+    stats_record(&s->core_stats, SUM_STARTUP_SNAP_TIME, (uint64_t)r.snapshot_us);
+    stats_record(&s->core_stats, SUM_STARTUP_TXNS_TIME, (uint64_t)r.replay_us);
     log_info("server", "recovered zxid 0x%llx in %lld ms: snapshot 0x%llx and %llu transactions",
              (unsigned long long)r.last_zxid, (long long)(took / 1000), (unsigned long long)r.snapshot_zxid,
              (unsigned long long)r.txns_replayed);

@@ -515,13 +515,17 @@ static void consume_marker(const struct storage_config *cfg)
 static int run(struct recovery *r, struct storage_recovered *ret)
 {
     int rc = prepare(r);
+    int64_t start = clock_mono_us();
     if (rc == 0)
         rc = load_newest(r);
     if (rc < 0)
         return rc;
+    ret->snapshot_us = clock_mono_us() - start;
     rc = rc == 0 ? start_empty(r, ret) : 0;
+    start = clock_mono_us();
     if (rc == 0)
         rc = replay(r);
+    ret->replay_us = clock_mono_us() - start;
     if (rc == 0 && !relapse(2325))
         rc = check_passed(r);
     if (rc == 0)

@@ -27,6 +27,32 @@ static bool has_line(struct wr *w, const char *line)
     return at && (at == (const char *)w->p || at[-1] == '\n') && at[strlen(line)] == '\n';
 }
 
+/* One that a single thread keeps, shown in its own unit. */
+static void test_plain_summary(void **state)
+{
+    struct figure_summary f = { 0 };
+    struct wr w = wr_init(0);
+
+    assert_int_equal(summary_quantile(&f, 0.5), 0);
+    for (uint64_t ms = 1; ms <= 1000; ms++)
+        summary_record(&f, ms);
+    assert_true(summary_quantile(&f, 0.5) >= 500 && summary_quantile(&f, 0.5) <= 560);
+    assert_int_equal(summary_quantile(&f, 1.0), 1000); /* never above the largest */
+    figure_mntr(&f, "x_latency", 1, true, &w);
+    assert_true(has_line(&w, "zk_avg_x_latency\t500.5"));
+    assert_true(has_line(&w, "zk_min_x_latency\t1"));
+    assert_true(has_line(&w, "zk_max_x_latency\t1000"));
+    assert_true(has_line(&w, "zk_cnt_x_latency\t1000"));
+    assert_true(has_line(&w, "zk_sum_x_latency\t500500"));
+    assert_non_null(strstr(wr_cstr(&w), "zk_p999_x_latency\t1000\n"));
+    wr_reset(&w);
+    figure_mntr(&f, "x_time", 1000, false, &w);
+    assert_true(has_line(&w, "zk_avg_x_time\t0.5005"));
+    assert_true(has_line(&w, "zk_max_x_time\t1"));
+    assert_null(strstr(wr_cstr(&w), "p999"));
+    wr_free(&w);
+}
+
 static void test_summary(void **state)
 {
     struct thread_stats *a = x_calloc(1, sizeof(*a)), *b = x_calloc(1, sizeof(*b));
@@ -148,7 +174,7 @@ static void test_frames(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_decimal),   cmocka_unit_test(test_summary),   cmocka_unit_test(test_quantiles_are_close),
+        cmocka_unit_test(test_decimal),   cmocka_unit_test(test_plain_summary), cmocka_unit_test(test_summary),   cmocka_unit_test(test_quantiles_are_close),
         cmocka_unit_test(test_reset),     cmocka_unit_test(test_whitelist), cmocka_unit_test(test_frames),
     };
 

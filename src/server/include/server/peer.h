@@ -12,6 +12,7 @@
 #ifndef SERVER_PEER_H
 #define SERVER_PEER_H
 
+#include "server/summary.h"
 #include "server/peer_host.h"
 
 struct peer;
@@ -40,10 +41,6 @@ void peer_flush(struct peer *p);
 void peer_end(struct peer *p);
 
 /* ---- looking in ---- */
-struct peer_span { /* how long something took, ms */
-    uint64_t count;
-    int64_t sum, min, max;
-};
 /* Since the process began, but for the sizes. */
 struct peer_counts {
     uint64_t looks;       /* elections entered */
@@ -53,9 +50,12 @@ struct peer_counts {
     int64_t last_proposal_size, min_proposal_size, max_proposal_size; /* as a leader, of this epoch; -1: none */
     uint64_t disloyal;    /* leads given up because a voter looked again: leader.maxTimeToWaitForEpoch */
     uint64_t revalidations; /* learners' clients that went on with their sessions, as a leader */
-    struct peer_span election, sync /* of a learner, from its choice to its service */, unavailable, leader_unavailable;
-    struct peer_span quorum_ack;  /* leader: from the proposal to a quorum's acknowledgement */
-    struct peer_span propagation; /* learner: from the leader's making of a transaction to its commit here, by both wall clocks */
+    /* How long things took, in ms. */
+    struct figure_summary election, sync /* of a learner, from its choice to its service */, unavailable, leader_unavailable;
+    struct figure_summary quorum_ack; /* leader: from the proposal to a quorum's acknowledgement */
+    /* From the leader's making of a transaction, by both wall clocks: to its proposal, acknowledgement and commit at a follower; to its being applied on any
+     * server. */
+    struct figure_summary proposal, ack, commit, propagation;
 };
 struct peer_learner {     /* as a leader */
     int64_t sid;

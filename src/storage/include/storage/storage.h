@@ -33,6 +33,7 @@ struct storage_recovered {
     struct tree *tree;     /* owned by the caller */
     int64_t last_zxid;
     int64_t snapshot_zxid;
+    int64_t snapshot_us, replay_us; /* how long loading it took, and the log behind it */
     uint64_t txns_replayed;
     int64_t log_bytes;     /* since the snapshot */
     bool created;          /* the directory was empty: snapshot.0 was written */
