@@ -224,13 +224,13 @@ void role_end(struct peer *p)
 
 /* ---- elections ---- */
 
-/* Waiting for initLimit would only keep the service away. True: we did wait for a quorum to say its epochs. */
-static bool leave_discovery(struct peer *p)
+/* Waiting for initLimit would only keep the service away. True: the lead had not come as far as that phase, and is over. */
+static bool leave_before(struct peer *p, enum zab_leader_phase phase)
 {
     struct zab_leader_stats st;
 
     zab_leader_stats(p->leader, &st);
-    if (st.phase != ZAB_LEADER_DISCOVERY)
+    if (st.phase >= phase)
         return false;
     p->counts.disloyal++;
     zab_leader_stop(p->leader);
@@ -243,13 +243,13 @@ static void give_up_early(struct peer *p)
     int64_t limit = p->host.cfg->epoch_wait_ms;
 
     if (limit >= 0 && p->leader && p->now_ms - p->begun_ms > limit)
-        (void)leave_discovery(p);
+        (void)leave_before(p, ZAB_LEADER_EPOCH_ACK);
 }
 
 /* A quorum made us leader, and is none any more before it came. */
 static void deserted(struct peer *p, int64_t sid)
 {
-    if (p->leader && leave_discovery(p))
+    if (p->leader && leave_before(p, ZAB_LEADER_SERVING))
         log_info("quorum", "server %lld looks for a leader again: without it no quorum has elected us", (long long)sid);
 }
 

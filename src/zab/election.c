@@ -394,7 +394,8 @@ void election_restart(struct election *e, int64_t now_ms)
         election_start(e, e->last_zxid, e->current_epoch, now_ms);
 }
 
-/* While we lead. Who votes for us in our round has only been slower; in a later round it left, and comes back to a quorum only. */
+/* While we lead. Who votes for us in our round has only been slower. Any other vote after that is of one that left, or died and began anew: it comes back
+ * to a quorum only. */
 static void on_voter_looking(struct election *e, int64_t sid, struct vote v)
 {
     effect_push(e, ELECTION_VOTER_LOOKING)->sid = sid;
@@ -402,7 +403,7 @@ static void on_voter_looking(struct election *e, int64_t sid, struct vote v)
         return;
     if (v.round == e->vote.round && v.leader == e->opt.my_sid)
         (void)sid_set_add(&e->agreeing, sid);
-    else if (v.round > e->vote.round && sid_set_remove(&e->agreeing, sid) && !quorum_view_has_quorum(election_view(e), &e->agreeing))
+    else if (sid_set_remove(&e->agreeing, sid) && !quorum_view_has_quorum(election_view(e), &e->agreeing))
         effect_push(e, ELECTION_DESERTED)->sid = sid;
 }
 

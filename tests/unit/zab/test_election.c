@@ -264,9 +264,9 @@ static void test_deserted(void **state)
     assert_string_equal(recv(&f, 4, 'l', 3, 9, 1, 1), "voter 4 is looking\n4 < leading 3 zxid 9 round 1 epoch 1\n");
     assert_string_equal(recv(&f, 1, 'l', 1, 5, 2, 1), "voter 1 is looking\n1 < leading 3 zxid 9 round 1 epoch 1\n");
     assert_string_equal(recv(&f, 5, 'l', 5, 5, 2, 1), "voter 5 is looking\n5 < leading 3 zxid 9 round 1 epoch 1\n");
-    /* An older round is one that has just started. */
-    assert_string_equal(recv(&f, 2, 'l', 2, 5, 0, 1), "voter 2 is looking\n2 < leading 3 zxid 9 round 1 epoch 1\n");
-    assert_string_equal(recv(&f, 2, 'l', 2, 5, 2, 1), "voter 2 is looking\ndeserted by 2\n2 < leading 3 zxid 9 round 1 epoch 1\n");
+    /* It died, and begins anew. */
+    assert_string_equal(recv(&f, 2, 'l', 2, 5, 1, 1), "voter 2 is looking\ndeserted by 2\n2 < leading 3 zxid 9 round 1 epoch 1\n");
+    assert_string_equal(recv(&f, 2, 'l', 2, 5, 1, 1), "voter 2 is looking\n2 < leading 3 zxid 9 round 1 epoch 1\n");
     fix_free(&f);
 }
 

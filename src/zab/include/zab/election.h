@@ -44,7 +44,7 @@ enum election_effect_type {
     ELECTION_ADOPTED,       /* a peer has a newer committed configuration: it is ours now; write it down */
     ELECTION_RESTART,       /* its members differ: drop all election connections and queues; the sends that follow are of the new round */
     ELECTION_VOTER_LOOKING, /* sid, a voter, looks for a leader while we lead (leader.maxTimeToWaitForEpoch) */
-    ELECTION_DESERTED,      /* of those who made us leader so many look again in later rounds that the rest is no quorum: who has not come yet will not */
+    ELECTION_DESERTED,      /* of those who made us leader so many look again that the rest is no quorum: who has not come yet will not */
     ELECTION_LEADER_LOOKING, /* sid, which we follow, looks for a leader itself, in another round or for another one: it will not lead us */
 };
 struct election_effect {
