@@ -40,9 +40,9 @@ void peer_note_quorum(struct peer *p, int64_t zxid)
 }
 
 /* Since the leader made it; its clock may be ahead of ours. */
-static uint64_t age_ms(const struct peer *p, int64_t made_ms)
+static uint64_t age_ms(int64_t wall_ms, int64_t made_ms)
 {
-    return (uint64_t)MAX(0, p->host.wall_ms(p->host.data) - made_ms);
+    return (uint64_t)MAX(0, wall_ms - made_ms);
 }
 
 static bool made_at(struct buf txn, int64_t *ret_ms)
@@ -61,16 +61,16 @@ void peer_note_received(struct peer *p, int64_t zxid, struct buf txn)
 
     if (!made_at(txn, &at_ms))
         return;
-    summary_record(&p->counts.proposal, age_ms(p, at_ms));
+    summary_record(&p->counts.proposal, age_ms(p->host.wall_ms(p->host.data), at_ms));
     VEC_PUSH(&p->proposed, ((struct proposed){ zxid, at_ms }));
 }
 
 void peer_note_acked(struct peer *p, int64_t zxid)
 {
-    int64_t at_ms;
+    int64_t at_ms, wall_ms = p->host.wall_ms(p->host.data);
 
     while (proposed_next(p, zxid, &at_ms))
-        summary_record(&p->counts.ack, age_ms(p, at_ms));
+        summary_record(&p->counts.ack, age_ms(wall_ms, at_ms));
 }
 
 void peer_note_commit(struct peer *p, struct buf txn)
@@ -80,9 +80,10 @@ void peer_note_commit(struct peer *p, struct buf txn)
     p->counts.commits_received++;
     if (!made_at(txn, &at_ms))
         return;
-    summary_record(&p->counts.propagation, age_ms(p, at_ms)); /* applied at once */
+    uint64_t age = age_ms(p->host.wall_ms(p->host.data), at_ms);
+    summary_record(&p->counts.propagation, age); /* applied at once */
     if (p->state == ZAB_FOLLOWING)
-        summary_record(&p->counts.commit, age_ms(p, at_ms));
+        summary_record(&p->counts.commit, age);
 }
 
 static const char *state_text(const struct peer *p)
