@@ -116,6 +116,8 @@ static int64_t take_snapshot(void *data, const uint8_t *bytes, size_t n, bool *r
     struct peer *p = data;
     struct storage_error err = { "" };
     size_t used = 0;
+
+    zab_learner_heard(p->learner);
     int rc = snap_decoder_feed(p->decoder, bytes, n, &used, &err);
 
     if (rc == RC_SHORT)

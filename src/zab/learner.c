@@ -96,7 +96,12 @@ void learner_deadline(struct zab_learner *l)
 /* While we work ourselves, the leader's silence is no sign. */
 static bool is_timed(const struct zab_learner *l)
 {
-    return l->state == LEARNER_CONNECTING || !learner_holds(l->state);
+    return l->state == LEARNER_CONNECTING || l->state == LEARNER_LOADING || !learner_holds(l->state);
+}
+
+void zab_learner_heard(struct zab_learner *l)
+{
+    learner_deadline(l);
 }
 
 void zab_learner_tick(struct zab_learner *l, int64_t now_ms)

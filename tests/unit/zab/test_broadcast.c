@@ -673,6 +673,28 @@ static void test_snap(void **state)
     pupil_done(&p);
 }
 
+/* A machine that is gone closes no connection: a snapshot that stops coming ends the role. */
+static void test_snapshot_that_stops(void **state)
+{
+    struct pupil p;
+
+    pupil_up_to(&p, 0x100000005, QP_SNAP, 0x200000003);
+    p.stop.stop = (enum zab_stop)-1;
+    for (int64_t t = 100; t <= 2200; t += 100) {
+        zab_learner_tick(p.l, t);
+        zab_learner_heard(p.l); /* slowly */
+    }
+    pupil_shell(&p);
+    assert_int_equal((int)p.stop.stop, -1);
+    assert_true(zab_learner_next_wake(p.l) <= 2300);
+    for (int64_t t = 2300; t <= 3300; t += 100)
+        zab_learner_tick(p.l, t);
+    pupil_shell(&p);
+    assert_int_equal(p.stop.stop, ZAB_STOP_LOST);
+    assert_true(p.stop.reload);
+    pupil_done(&p);
+}
+
 static void test_trunc(void **state)
 {
     static const struct {
@@ -751,6 +773,7 @@ int main(void)
         cmocka_unit_test(test_observers_are_not_in_step), cmocka_unit_test(test_pending_names_another),
         cmocka_unit_test(test_config_of_newleader),
         cmocka_unit_test(test_diff_order), cmocka_unit_test(test_gap), cmocka_unit_test(test_snap), cmocka_unit_test(test_trunc),
+        cmocka_unit_test(test_snapshot_that_stops),
         cmocka_unit_test(test_older_epoch), cmocka_unit_test(test_learner_times),
     };
 

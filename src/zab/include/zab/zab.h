@@ -42,7 +42,8 @@ enum zab_effect_type {
     ZAB_APPEND,         /* bytes to the log; synced together with others, then zab_*_persisted(zxid) */
     ZAB_TRUNCATE_LOG,   /* learner: keep records <= zxid only, drop snapshots above, rebuild the tree from disk; then zab_learner_truncated */
     ZAB_LOAD_SNAPSHOT,  /* learner: clear the tree; read the snapshot stream that follows on the connection; once its signature was right,
-                           the tree is at zxid; then zab_learner_snapshot_loaded. A stream that stands still for syncLimit: RC_TIMEOUT */
+                           the tree is at zxid; then zab_learner_snapshot_loaded. What arrives meanwhile is told by zab_learner_heard: a leader's
+                           machine that is gone closes nothing */
     ZAB_STORE_SNAPSHOT, /* learner: write the tree (at zxid) as a snapshot. It replaces the history on disk: log records above zxid go *before* it is
                            written, log files from before never serve a ZAB_READ_LOG any more (they may hold transactions that were
                            withdrawn); then zab_learner_snapshot_stored */
@@ -213,6 +214,7 @@ void zab_learner_persisted(struct zab_learner *l, int64_t zxid);
 void zab_learner_epoch_persisted(struct zab_learner *l, enum zab_epoch_file which);
 /* rc 0; RC_NOTFOUND: no record and no snapshot to truncate to; other errors are fatal (a server that could not truncate must not go on). */
 void zab_learner_truncated(struct zab_learner *l, int rc);
+void zab_learner_heard(struct zab_learner *l); /* bytes of the snapshot came */
 void zab_learner_snapshot_loaded(struct zab_learner *l, int rc);
 void zab_learner_snapshot_stored(struct zab_learner *l);
 
