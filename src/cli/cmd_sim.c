@@ -38,7 +38,7 @@ static const struct flag flags[] = {
     { "skip", 0, FLAG_LIST, "N[,N]", "leave these faults of the schedule out", &skips, 0, 0 },
     { "jobs", 'j', FLAG_INT, "N", "processes at a time (default: one per core)", &jobs, 1, 1024 },
     { "twice", 0, FLAG_BOOL, NULL, "run each seed in two processes and compare the traces", &twice, 0, 0 },
-    { "stop-at-first", 0, FLAG_BOOL, NULL, "end with the first finding", &stop_at_first, 0, 0 },
+    { "stop-at-first", 0, FLAG_BOOL, NULL, "end with the lowest seed that has a finding", &stop_at_first, 0, 0 },
     { "minimize", 0, FLAG_BOOL, NULL, "leave out faults while the finding stays", &minimize, 0, 0 },
     { "timeline", 0, FLAG_TEXT, "FILE", "write the first finding's timeline (of a single seed: always); a picture if FILE ends in .svg, else text", &timeline, 0, 0 },
     { "lines", 0, FLAG_INT, "N", "lines of the timeline shown with a finding (default: 40)", &shown_lines, 0, 100000 },

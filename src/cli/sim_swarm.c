@@ -19,7 +19,8 @@ struct swarm {
     uint64_t next;    /* run: two per seed with `twice` */
     uint64_t runs;
     uint64_t *hashes; /* twice: of the run of the seed that ended first; 0: none yet */
-    bool stop;
+    bool stop;        /* asked to */
+    struct apart *first; /* stop_at_first: the one that ran the lowest seed with a finding; it runs nothing after that */
     sigset_t old_mask;
 };
 
@@ -54,10 +55,13 @@ static bool compare_runs(struct swarm *s, struct apart_result *r)
     return true;
 }
 
-static void run_done(struct swarm *s, struct apart_result *r)
+static void run_done(struct swarm *s, struct apart *a)
 {
     struct swarm_stats *t = &s->stats;
+    struct apart_result *r = a->result;
 
+    if (s->first && r->seed > s->first->result->seed)
+        return; /* what ended while the lower ones were waited for */
     t->runs++;
     t->events += r->events;
     t->virtual_ms += r->virtual_ms;
@@ -71,10 +75,12 @@ static void run_done(struct swarm *s, struct apart_result *r)
     t->operations += r->operations;
     t->unknown_operations += r->unknown_operations;
     t->undecided += r->undecided;
-    if (r->findings_len > 0) {
-        t->broken++;
-        s->stop |= s->o->stop_at_first;
+    if (s->o->stop_at_first && r->findings_len > 0) {
+        s->first = a;
+        t->broken = 1;
+        return;
     }
+    t->broken += r->findings_len > 0;
     s->o->done(s->o->data, r);
 }
 
@@ -86,12 +92,18 @@ static struct apart *worker_of(struct swarm *s, pid_t pid)
     return NULL;
 }
 
+/* Does anything run that matters? Behind a seed with a finding only the lower ones do. */
 static bool any_runs(const struct swarm *s)
 {
     for (int i = 0; i < s->o->jobs; i++)
-        if (s->workers[i].pid > 0)
+        if (s->workers[i].pid > 0 && (!s->first || s->workers[i].result->seed < s->first->result->seed))
             return true;
     return false;
+}
+
+static bool more_to_start(const struct swarm *s)
+{
+    return s->next < s->runs && !s->stop && !s->first;
 }
 
 static void reap(struct swarm *s)
@@ -104,7 +116,7 @@ static void reap(struct swarm *s)
         if (!a)
             continue;
         apart_reap(a, status);
-        run_done(s, a->result);
+        run_done(s, a);
     }
 }
 
@@ -112,7 +124,7 @@ static int fill(struct swarm *s)
 {
     int rc = 0;
 
-    for (int i = 0; i < s->o->jobs && s->next < s->runs && !s->stop && rc == 0; i++)
+    for (int i = 0; i < s->o->jobs && more_to_start(s) && rc == 0; i++)
         if (s->workers[i].pid == 0)
             rc = start_next(s, &s->workers[i]);
     return rc;
@@ -142,22 +154,20 @@ static int work(struct swarm *s, const sigset_t *set)
     int64_t started = clock_mono_ms(), cpu = children_cpu_ms(), told = started;
     int rc = 0;
 
-    while (rc == 0 && (any_runs(s) || (s->next < s->runs && !s->stop))) {
+    while (rc == 0 && !s->stop && (any_runs(s) || more_to_start(s))) {
         rc = fill(s);
         if (rc == 0 && any_runs(s))
             wait_some(s, set);
         reap(s);
-        if (s->stop && !s->o->stop_at_first)
-            break;
         int64_t now = clock_mono_ms();
         s->stats.elapsed_ms = now - started;
         if (now - told >= PROGRESS_MS) {
             told = now;
             s->o->progress(s->o->data, &s->stats);
         }
-        if (s->stop && s->stats.broken > 0)
-            break;
     }
+    if (s->first)
+        s->o->done(s->o->data, s->first->result);
     s->stats.elapsed_ms = clock_mono_ms() - started;
     s->stats.cpu_ms = children_cpu_ms() - cpu;
     return rc;

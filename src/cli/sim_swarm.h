@@ -17,7 +17,7 @@ struct swarm_options {
     uint64_t first, count;
     int jobs;
     bool twice;                /* each seed in two processes, whose traces must be the same */
-    bool stop_at_first;
+    bool stop_at_first;        /* with the lowest seed that has a finding, however many run at a time */
     void *data;
     /* A seed is done. Its result is borrowed for the call. */
     void (*done)(void *data, const struct apart_result *r);

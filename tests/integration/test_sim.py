@@ -49,6 +49,14 @@ def test_finds_historical_bug(build_dir, bug):
     assert sim_json(build_dir, "--seed", found["seed"], "--servers", 5)["seeds_with_findings"] == 0
 
 
+def test_stops_at_the_lowest_seed_with_a_finding(build_dir):
+    """... whichever ends first: with one process at a time that is the first, anyway."""
+    for first in (1, 101, 201, 301):
+        args = "--seeds", f"{first}-{first + 40}", "--servers", 5, "--reintroduce", 3127, "--stop-at-first"
+        alone = sim_json(build_dir, *args, "--jobs", 1, code=1)["broken_seeds"]
+        assert len(alone) == 1 and sim_json(build_dir, *args, "--jobs", 6, code=1)["broken_seeds"] == alone
+
+
 def test_finding_is_explained_and_repeats(build_dir, broken, tmp_path):
     bug, seed = broken
     r = sim(build_dir, "--seed", seed, "--servers", 5, "--reintroduce", bug, "--timeline", tmp_path / "t.svg", code=1)
