@@ -123,9 +123,10 @@ int peer_fill_window(struct peer *p, struct storage_error *err)
 {
     struct fill f = { p->window, false };
     int64_t last = tree_last_zxid(p->tree);
+    int count = p->host.cfg->commit_log_count > 0 ? p->host.cfg->commit_log_count : ZAB_WINDOW_COUNT; /* as zab_window_new takes it */
 
     zab_window_reset(p->window, last);
-    int rc = storage_each_recent(p->host.storage, last, MAX(p->host.cfg->commit_log_count, ZAB_WINDOW_COUNT), fill_one, &f, err);
+    int rc = storage_each_recent(p->host.storage, last, count, fill_one, &f, err);
     if (rc < 0)
         return rc;
     if (zab_window_max(p->window) != last)

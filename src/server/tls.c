@@ -389,11 +389,13 @@ static bool same_time(struct timespec a, struct timespec b)
 /* New files are taken when they are whole and fit; until then the old ones go on. */
 static void look_for_new_files(struct tls_context *ctx)
 {
-    struct timespec key = time_of(ctx->opt->key.path), trust = time_of(ctx->opt->trust.path);
     struct storage_error err = { "" };
     SSL_CTX *ssl;
 
-    if (!ctx->opt->reload || (same_time(key, ctx->key_time) && same_time(trust, ctx->trust_time)))
+    if (!ctx->opt->reload)
+        return;
+    struct timespec key = time_of(ctx->opt->key.path), trust = time_of(ctx->opt->trust.path);
+    if (same_time(key, ctx->key_time) && same_time(trust, ctx->trust_time))
         return;
     ctx->key_time = key;
     ctx->trust_time = trust;

@@ -17,7 +17,7 @@ static int scan(const struct storage_config *cfg, const char *path, size_t file,
     int rc = log_file_open(cfg, path, &l, err);
     if (rc < 0)
         return rc;
-    struct place *ring = x_calloc(count, sizeof(*ring));
+    struct places ring = {0};
     size_t n = 0;
     struct txn_header h;
     struct buf txn;
@@ -26,13 +26,18 @@ static int scan(const struct storage_config *cfg, const char *path, size_t file,
         rc = log_file_next(&l, &h, &txn, err);
         if (rc <= 0 || h.zxid > last_zxid)
             break;
-        ring[n++ % count] = (struct place){file, at, h.zxid};
+        struct place p = {file, at, h.zxid};
+        if (n < count)
+            VEC_PUSH(&ring, p);
+        else
+            ring.items[n % count] = p;
+        n++;
     }
     if (rc == 0 && l.end == LOG_END_CORRUPT)
         rc = storage_fail(err, RC_CORRUPT, "%s: damaged at offset %lld: %s", path, (long long)l.pos, l.why);
     for (size_t i = n > count ? n - count : 0; i < n; i++)
-        VEC_PUSH(ret, ring[i % count]);
-    free(ring);
+        VEC_PUSH(ret, ring.items[i % count]);
+    VEC_FREE(&ring);
     log_file_close(&l);
     return MIN(rc, 0);
 }

@@ -351,7 +351,7 @@ static void test_recent(void **state)
         int count, want;
     } cases[] = {
         {BASE_PLAIN, 80, 1, 1},          {BASE_PLAIN, 80, 30, 30},      {BASE_PLAIN, 80, 31, 31},
-        {BASE_PLAIN, 80, 500, 80},       {BASE_PLAIN, 50, 500, 50},     {BASE_PLAIN, 64, 500, 64},
+        {BASE_PLAIN, 80, INT32_MAX, 80}, {BASE_PLAIN, 80, 500, 80},  {BASE_PLAIN, 50, 500, 50},     {BASE_PLAIN, 64, 500, 64},
         {BASE_PLAIN, 81, 500, 0},        {BASE_PLAIN, 0, 500, 0},       {BASE_AFTER_SNAP, 80, 10, 10},
         {BASE_AFTER_SNAP, 80, 500, 30},  {BASE_AFTER_SNAP, 45, 500, 0}, {BASE_HOLE, 80, 30, 30},
         {BASE_HOLE, 80, 31, RC_CORRUPT},
