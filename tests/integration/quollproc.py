@@ -13,14 +13,14 @@ from zkserver import WAIT_S, eventually, free_port, running
 
 def dig(port, name, rtype="A", *options):
     """The answers as `dig +short` prints them, sorted; raises when there is no reply at all."""
-    out = subprocess.run(["dig", "@127.0.0.1", "-p", str(port), "+short", "+tries=1", "+time=2", *options, name, rtype],
-                         capture_output=True, text=True, check=True, timeout=20).stdout
+    out = subprocess.run(["dig", "@127.0.0.1", "-p", str(port), "+short", "+tries=1", "+time=10", *options, name, rtype],
+                         capture_output=True, text=True, check=True, timeout=30).stdout
     return sorted(out.split("\n")[:-1])
 
 
 def rcode(port, name, rtype="A", *options):
-    out = subprocess.run(["dig", "@127.0.0.1", "-p", str(port), "+tries=1", "+time=2", *options, name, rtype],
-                         capture_output=True, text=True, check=True, timeout=20).stdout
+    out = subprocess.run(["dig", "@127.0.0.1", "-p", str(port), "+tries=1", "+time=10", *options, name, rtype],
+                         capture_output=True, text=True, check=True, timeout=30).stdout
     return out.split("status: ")[1].split(",")[0]
 
 

@@ -18,6 +18,8 @@ import time
 
 import pytest
 
+from zkserver import WAIT_S
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("QUOLL_BUILD", ROOT / "build"))
 FIXTURES = ROOT / "tests" / "fixtures" / "dns"
@@ -186,11 +188,11 @@ class FixtureServer:
 
     def close(self):
         self.process.stdin.close()
-        assert self.process.wait(timeout=60) == 0
+        assert self.process.wait(timeout=WAIT_S) == 0
 
 
 class UpServer:
-    settle_s = 10
+    settle_s = WAIT_S
 
     def __init__(self, flags, tmp):
         quoll = BUILD / "quoll"
@@ -235,7 +237,7 @@ class UpServer:
 
     def close(self):
         self.process.send_signal(signal.SIGTERM)
-        assert self.process.wait(timeout=60) == 0
+        assert self.process.wait(timeout=WAIT_S) == 0
 
 
 # ---- asking and comparing ----

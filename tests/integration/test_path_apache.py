@@ -7,9 +7,8 @@ import pytest
 
 import apache as apache_server
 from skipping import skip_loudly
-from quollproc import QuollProcess, dig, quoll
-from zkserver import eventually
-from zkserver import free_port
+from quollproc import QuollProcess, dig, quoll, rcode
+from zkserver import eventually, free_port
 
 SHOP = pathlib.Path(__file__).resolve().parents[2] / "examples" / "shop"
 NAME = "my-service.default.svc.cluster.local"
@@ -38,16 +37,15 @@ def test_discovery_on_apache(apache, build_dir, tmp_path):
         file = manifests / "my-service.yaml"
         file.write_text(file.read_text().replace("10.96.100.1", "10.96.100.9"))
         asked, end = 0, time.monotonic() + OUTAGE_S
-        while time.monotonic() < end:
+        while time.monotonic() < end or asked <= 50:
             assert dig(dns_port, NAME) == ["10.96.100.1"], "answers go on from memory"
             asked += 1
-        assert asked > 50
         assert dns.metric("quoll_table_stale_seconds") > 10
         assert dns.http("/readyz")[0] == 200 and "from memory" in dns.http("/readyz")[1]
 
         apache.start()
-        eventually(lambda: dig(dns_port, NAME) == ["10.96.100.9"], 30, "the change made during the outage")
-        eventually(lambda: dns.metric("quoll_table_stale_seconds") == 0, 30, "freshness")
+        eventually(lambda: dig(dns_port, NAME) == ["10.96.100.9"], what="the change made during the outage")
+        eventually(lambda: dns.metric("quoll_table_stale_seconds") == 0, what="freshness")
         # Its absence withdrew nothing: the other services never went away.
         assert dig(dns_port, "db.shop.svc.cluster.local") == ["10.244.1.20", "10.244.2.20"]
         assert sync.end() == 0 and dns.end() == 0
@@ -56,7 +54,6 @@ def test_discovery_on_apache(apache, build_dir, tmp_path):
 
 def test_before_the_registry_is_read_nothing_is_denied(build_dir):
     """SERVFAIL, not NXDOMAIN, while ZooKeeper has never been reached."""
-    from quollproc import rcode
     dns_port = free_port()
     p = QuollProcess(build_dir, "dns", "--dns-listen", f"127.0.0.1:{dns_port}", "--zk", f"127.0.0.1:{free_port()}")
     try:
