@@ -34,3 +34,19 @@ def test_only_a_sleeper_is_excused():
     assert not chaos.expired_by_sleeper(record, [(1, 10.5, 12.5)], logs)
     assert not chaos.expired_by_sleeper({**record, "s": 0x1}, [(2, 10.5, 12.5)], logs)
     assert not chaos.expired_by_sleeper(record, [], logs)
+
+
+def test_only_a_dead_log_thread_excuses_a_hole():
+    """A tree that differs counts as Apache's doing when that server's log names its log thread's death, and the others agree."""
+    stat = {"version": 0}
+    whole, holed = {"/": ("", stat), "/a": ("x", stat)}, {"/": ("", stat)}
+    died = {3: "ERROR ZooKeeperCriticalThread - Severe unrecoverable error, from thread : SyncThread:3"}
+    ours, theirs = chaos.split_trees({1: whole, 2: dict(whole), 3: holed}, died)
+    assert not ours and len(theirs) == 1
+    ours, theirs = chaos.split_trees({1: whole, 2: dict(whole), 3: holed}, {3: "nothing"})
+    assert len(ours) == 1 and not theirs
+    ours, theirs = chaos.split_trees({1: whole, 2: holed, 3: dict(whole)}, died)  # another one
+    assert ours and not theirs
+    ours, theirs = chaos.split_trees({1: whole, 3: holed}, died)  # nobody to say which
+    assert ours and not theirs
+    assert chaos.split_trees({1: whole, 2: dict(whole), 3: dict(whole)}, died) == ([], [])
