@@ -260,13 +260,20 @@ void learner_sync_epoch(struct zab_learner *l)
         learner_sync_logged(l);
 }
 
+/* A leader that serves already names what it has proposed and not committed, too (and Apache's do): that stays a proposal, until a commit activates it. What
+ * bears an earlier epoch it has finished before it said UPTODATE. */
+static bool only_proposed(const struct zab_learner *l, int64_t version)
+{
+    return zxid_epoch(version) == l->epoch && zxid_counter(version) != 0 && version > l->applied;
+}
+
 static void on_uptodate(struct zab_learner *l)
 {
     if (l->state != LEARNER_WAIT_UPTODATE) {
         learner_lost(l, "UPTODATE without NEWLEADER");
         return;
     }
-    if (l->from_newleader && learner_activate(l, l->from_newleader, -1)) {
+    if (l->from_newleader && !only_proposed(l, l->from_newleader->version) && learner_activate(l, l->from_newleader, -1)) {
         learner_end(l, ZAB_STOP_RECONFIG, 0, "role or leader changed by reconfiguration");
         return;
     }

@@ -619,6 +619,8 @@ static void test_config_of_newleader(void **state)
         { "we are left out", "server.1=a:2888:3888:participant\nserver.3=c:2888:3888:participant\nversion=200000000", NULL, true,
           "config seen persist currentEpoch ACK config activate ACK serve", -1 },
         { "a proposal was withdrawn", THREE, ONE_TWO_FOUR, true, "config seen persist currentEpoch ACK ACK serve", -1 },
+        { "one that a leader has proposed, not committed, when we come", TWO("x:2888:3888:participant") "version=200000007", NULL, true,
+          "config seen persist currentEpoch ACK ACK serve", -1 },
         { "a proposal is finished", ONE_TWO_FOUR, ONE_TWO_FOUR, true, "persist currentEpoch ACK config activate stop", ZAB_STOP_RECONFIG },
     };
 
