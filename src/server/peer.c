@@ -54,6 +54,7 @@ int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret,
     p->committed = quorum_config_ref(cfg->members);
     if (cfg->members_next && cfg->members_next->version > cfg->members->version)
         p->seen = quorum_config_ref(cfg->members_next);
+    config_recover(p);
     p->window = zab_window_new((size_t)cfg->commit_log_count, 0);
     p->pushed = p->persisted = tree_last_zxid(tree);
     p->now_ms = p->polled_ms = p->unserved_ms = p->host.now_ms(p->host.data);

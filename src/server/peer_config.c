@@ -91,6 +91,27 @@ void config_show(struct peer *p)
     p->host.tree_unlock(p->host.data);
 }
 
+/* Its transaction is in our log: we have acknowledged it, or will be taken to have. So it counts as a proposed one; if it was committed, whoever leads next says so. */
+void config_recover(struct peer *p)
+{
+    const struct server_config *cfg = p->host.cfg;
+    const struct znode *n = tree_find(p->tree, jstr_of("/zookeeper/config"));
+    struct jbuf text = n ? znode_data(n) : (struct jbuf){ NULL, -1 };
+    struct quorum_options opt = { cfg->multi_address, cfg->standalone_enabled };
+    int64_t newest = p->seen ? p->seen->version : p->committed->version;
+    struct quorum_config *c = NULL;
+
+    if (!cfg->reconfig_enabled || text.n <= 0 || quorum_config_parse(buf_of(text.p, (size_t)text.n), &opt, &c, NULL) < 0)
+        return;
+    if (c->version <= newest || zxid_counter(c->version) == 0) {
+        quorum_config_unref(c);
+        return;
+    }
+    log_warn("quorum", "the log holds a configuration that no file does: version %llx", (unsigned long long)c->version);
+    quorum_config_unref(p->seen);
+    p->seen = c;
+}
+
 void config_seen(struct peer *p, struct quorum_config *c)
 {
     struct quorum_config *seen = c->version > p->committed->version ? c : NULL;

@@ -506,3 +506,29 @@ def test_change_that_cannot_be_kept(build_dir):
         wait_config(e, text)
         assert current in hindered.config.read_text()
         assert not (hindered.datadir / "zoo.cfg.dynamic.next").exists()
+
+
+def test_change_that_is_in_the_log_alone(build_dir):
+    """No server could write a file about the change (a full disk): what their logs say counts beside the old list, whose majority must not go on alone."""
+    with ensemble(build_dir, "qqq") as e:
+        old = list(e.servers)
+        for s in old:
+            for name in ("zoo.cfg.tmp", "zoo.cfg.dynamic.next.tmp"):
+                (s.datadir / name).mkdir()
+        a, b = e.joiner(), e.joiner()
+        leader = e.leader()
+        others = [s for s in old if s is not leader]
+        text = e.reconfig(joining=f"server.{a.myid}={e.lines[a.myid]},server.{b.myid}={e.lines[b.myid]}",
+                          leaving=",".join(str(s.myid) for s in others), hosts=leader.address)
+        assert voters(text) == sorted([leader.myid, a.myid, b.myid])
+        wait_config(e, text)
+        for s in e.servers:
+            s.kill9()
+        for s in old:
+            s.start(wait=False)
+        says = f"the log holds a configuration that no file does: version {version(text):x}"
+        for s in old:
+            eventually(lambda s=s: says in s.log_path.read_text(errors="replace"), 30, f"server {s.myid} remembers the change")
+        a.start(wait=False)
+        wait_config(e, text)
+        assert e.leader() in (leader, a)
