@@ -112,6 +112,20 @@ void config_recover(struct peer *p)
     p->seen = c;
 }
 
+/* Is its transaction behind the end of our history? Then we have not acknowledged it. (The first version of all has no transaction.) */
+static bool is_ahead(const struct peer *p, const struct quorum_config *c)
+{
+    return zxid_counter(c->version) != 0 && c->version > tree_last_zxid(p->tree);
+}
+
+/* The file is written before the log, and a synchronisation may stop before what it brought was logged. If we led with such a one it would become the
+ * configuration without a transaction, which no log remembers. */
+void config_match_history(struct peer *p)
+{
+    if (p->seen && is_ahead(p, p->seen))
+        config_seen(p, p->committed);
+}
+
 void config_seen(struct peer *p, struct quorum_config *c)
 {
     struct quorum_config *seen = c->version > p->committed->version ? c : NULL;

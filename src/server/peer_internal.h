@@ -127,8 +127,9 @@ void role_poll(struct peer *p);
 
 /* peer_config.c */
 int32_t config_request(void *peer, const struct reconfig_request *q, int64_t zxid, struct buf *ret_text); /* core_config.reconfig */
-/* At a start: what the recovered tree shows may be newer than what the files could be made to say. */
+/* Before a vote: what is proposed has to be in the history that the vote names; at a start it may be there alone. */
 void config_recover(struct peer *p);
+void config_match_history(struct peer *p);
 void config_seen(struct peer *p, struct quorum_config *c);
 void config_activate(struct peer *p, struct quorum_config *c, int64_t designated);
 void config_adopt(struct peer *p, struct quorum_config *c); /* a peer said that it is committed, while we look for a leader */

@@ -183,6 +183,7 @@ void role_over(struct peer *p)
     if (p->stop.reload)
         peer_reload(p);
     peer_keep_unlogged(p);
+    config_match_history(p);
     settle_epoch(p);
     p->resync = p->stop.stop == ZAB_STOP_RESYNC;
     p->done.len = 0;
