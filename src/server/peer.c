@@ -244,7 +244,6 @@ void peer_begin(struct peer *p, struct core *core, struct qnet *net)
     p->host.become(p->host.data, CORE_NONE, 0);
     p->host.snapper_hold(p->host.data);
     p->host.net->set_configs(p->net, p->committed, p->seen);
-    config_match_history(p);
     config_show(p);
     role_look(p);
     while (peer_step(p))

@@ -91,19 +91,37 @@ void config_show(struct peer *p)
     p->host.tree_unlock(p->host.data);
 }
 
-/* Its transaction is in our log: we have acknowledged it, or will be taken to have. So it counts as a proposed one; if it was committed, whoever leads next says so. */
+/* Who is only in the proposed one needs it to find the others, and cannot lead by it. */
+static bool may_drop_seen(const struct peer *p)
+{
+    return p->seen && quorum_config_member(p->committed, p->my_sid);
+}
+
+static void drop_seen(struct peer *p)
+{
+    log_info("quorum", "the configuration that was proposed is not in our history: it is forgotten");
+    quorum_config_unref(p->seen);
+    p->seen = NULL;
+}
+
+/* What the recovered tree shows was made by the last such transaction of our history. If the files do not have it, we may have acknowledged it all the same, and it
+ * counts as a proposed one: if it was committed, whoever leads next says so. If they have a later one, it was never logged, or withdrawn, and a power cut brought
+ * the file back; nobody has acknowledged it here. */
 void config_recover(struct peer *p)
 {
     const struct server_config *cfg = p->host.cfg;
     const struct znode *n = tree_find(p->tree, jstr_of("/zookeeper/config"));
     struct jbuf text = n ? znode_data(n) : (struct jbuf){ NULL, -1 };
     struct quorum_options opt = { cfg->multi_address, cfg->standalone_enabled };
-    int64_t newest = p->seen ? p->seen->version : p->committed->version;
     struct quorum_config *c = NULL;
 
-    if (!cfg->reconfig_enabled || text.n <= 0 || quorum_config_parse(buf_of(text.p, (size_t)text.n), &opt, &c, NULL) < 0)
+    if (!cfg->reconfig_enabled)
         return;
-    if (c->version <= newest || zxid_counter(c->version) == 0) {
+    if (text.n > 0 && quorum_config_parse(buf_of(text.p, (size_t)text.n), &opt, &c, NULL) < 0)
+        c = NULL;
+    if (may_drop_seen(p) && zxid_counter(p->seen->version) != 0 && p->seen->version > (c ? c->version : 0))
+        drop_seen(p);
+    if (!c || zxid_counter(c->version) == 0 || c->version <= (p->seen ? p->seen : p->committed)->version) {
         quorum_config_unref(c);
         return;
     }
@@ -118,11 +136,11 @@ static bool is_ahead(const struct peer *p, const struct quorum_config *c)
     return zxid_counter(c->version) != 0 && c->version > tree_last_zxid(p->tree);
 }
 
-/* The file is written before the log, and a synchronisation may stop before what it brought was logged. If we led with such a one it would become the
+/* A synchronisation may stop before what it brought was logged. If we led with such a one it would become the
  * configuration without a transaction, which no log remembers. */
 void config_match_history(struct peer *p)
 {
-    if (p->seen && is_ahead(p, p->seen))
+    if (may_drop_seen(p) && is_ahead(p, p->seen))
         config_seen(p, p->committed);
 }
 
