@@ -22,7 +22,7 @@ enum {
 static int64_t seed = 1, servers, observers = -1, clients, jobs, shown_lines = 40;
 static char *seeds, *duration, *timeline, *output;
 static struct strs faults, bugs, skips;
-static bool with_groups = true, all_faults, twice, stop_at_first, minimize, messages;
+static bool with_groups = true, all_faults, reconfig, twice, stop_at_first, minimize, messages;
 
 static const struct flag flags[] = {
     { "seed", 0, FLAG_INT, "N", "the seed, or the first of --seeds (default: 1)", &seed, 0, INT64_MAX },
@@ -34,6 +34,7 @@ static const struct flag flags[] = {
     { "duration", 0, FLAG_TEXT, "TIME", "virtual time with faults, as 90s, 5m or 500ms (default: 60s); a quiet phase follows", &duration, 0, 0 },
     { "faults", 0, FLAG_LIST, "NAME[,NAME]", "only these of the faults above; none: no faults (default: each seed takes some)", &faults, 0, 0 },
     { "all-faults", 0, FLAG_BOOL, NULL, "every allowed fault in every seed", &all_faults, 0, 0 },
+    { "reconfig", 0, FLAG_BOOL, NULL, "clients change the ensemble's members; one or two servers are there to join", &reconfig, 0, 0 },
     { "reintroduce", 0, FLAG_LIST, "BUG", "switch a historical bug on, as ZOOKEEPER-3911", &bugs, 0, 0 },
     { "skip", 0, FLAG_LIST, "N[,N]", "leave these faults of the schedule out", &skips, 0, 0 },
     { "jobs", 'j', FLAG_INT, "N", "processes at a time (default: one per core)", &jobs, 1, 1024 },
@@ -169,6 +170,7 @@ static int run_options(struct apart_options *ret, struct skip_list *skip)
     o.sim.clients = (uint32_t)clients;
     o.sim.groups = with_groups;
     o.sim.all_faults = all_faults;
+    o.sim.reconfig = reconfig;
     o.sim.stop_at_finding = true;
     if (faults.len > 0)
         o.sim.faults = 0;
@@ -299,6 +301,8 @@ static char *replay_command(const struct search *s, const struct apart_options *
         wr_printf(&w, " --faults %s", faults.items[i]);
     if (all_faults)
         wr_text(&w, " --all-faults");
+    if (reconfig)
+        wr_text(&w, " --reconfig");
     for (int i = 0; i < RELAPSE_COUNT; i++)
         if (s->run.relapses >> i & 1)
             wr_printf(&w, " --reintroduce ZOOKEEPER-%d", relapse_table[i].number);
@@ -450,6 +454,8 @@ static void print_summary(const struct search *s, const struct swarm_stats *t)
            twice ? ", each twice," : "", sec, (double)t->seeds / sec, (double)t->virtual_ms / 3.6e6, events, per_s);
     printf("%" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64 " transactions committed, %" PRIu64 " requests of clients, of which %" PRIu64
            " without an answer\n", t->elections, t->crashes, t->commits, t->operations, t->unknown_operations);
+    if (t->config_changes > 0)
+        printf("%" PRIu64 " changes of the members committed\n", t->config_changes);
     printf("trace %016" PRIx64 "\n", t->trace_hash);
     if (t->undecided > 0)
         printf("%" PRIu64 " znode%s of which it could not be decided whether its history is linearizable\n", t->undecided,
@@ -475,11 +481,11 @@ static json_t *summary_json(const struct search *s, const struct swarm_stats *t)
     for (size_t i = 0; i < s->broken.len; i++)
         json_array_append_new(broken, json_integer((json_int_t)s->broken.items[i]));
     (void)snprintf(hash, sizeof(hash), "%016" PRIx64, t->trace_hash);
-    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "first_seed", (json_int_t)s->first,
+    return json_pack("{s:I, s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "first_seed", (json_int_t)s->first,
                      "seeds", (json_int_t)t->seeds, "seeds_with_findings", (json_int_t)t->broken, "seconds", sec, "cpu_seconds",
                      (double)t->cpu_ms / 1000, "seeds_per_second", (double)t->seeds / sec, "virtual_hours", (double)t->virtual_ms / 3.6e6,
                      "events", (json_int_t)t->events, "events_per_second", (double)t->events / sec, "elections", (json_int_t)t->elections,
-                     "crashes", (json_int_t)t->crashes, "commits", (json_int_t)t->commits, "requests", (json_int_t)t->operations,
+                     "crashes", (json_int_t)t->crashes, "commits", (json_int_t)t->commits, "reconfigurations", (json_int_t)t->config_changes, "requests", (json_int_t)t->operations,
                      "requests_without_answer", (json_int_t)t->unknown_operations, "undecided", (json_int_t)t->undecided, "trace_hash",
                      hash, "findings_by_name", kinds, "broken_seeds", broken);
 }

@@ -94,6 +94,7 @@ static void take_result(struct apart_result *r, const struct sim_result *s)
     r->elections = s->elections;
     r->crashes = s->crashes;
     r->commits = s->commits;
+    r->config_changes = s->config_changes;
     r->operations = s->operations;
     r->unknown_operations = s->unknown_operations;
     r->undecided = s->undecided;
@@ -140,7 +141,7 @@ int apart_start(struct apart *a, const struct apart_options *o)
     ASSERT(a->pid == 0);
     r->finished = false;
     r->seed = o->sim.seed;
-    r->trace_hash = r->events = r->elections = r->crashes = r->commits = r->operations = r->unknown_operations = r->undecided = 0;
+    r->trace_hash = r->events = r->elections = r->crashes = r->commits = r->config_changes = r->operations = r->unknown_operations = r->undecided = 0;
     r->virtual_ms = 0;
     r->servers = r->observers = r->clients = 0;
     r->findings_len = r->plan_len = 0;

@@ -43,7 +43,7 @@ struct apart_result {
     uint64_t seed, trace_hash, events;
     int64_t virtual_ms;
     uint32_t servers, observers, clients;
-    uint64_t elections, crashes, commits, operations, unknown_operations, undecided;
+    uint64_t elections, crashes, commits, config_changes, operations, unknown_operations, undecided;
     size_t findings_len; /* found; the first APART_FINDINGS are there */
     struct apart_finding findings[APART_FINDINGS];
     size_t plan_len;

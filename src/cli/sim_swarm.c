@@ -72,6 +72,7 @@ static void run_done(struct swarm *s, struct apart *a)
     t->elections += r->elections;
     t->crashes += r->crashes;
     t->commits += r->commits;
+    t->config_changes += r->config_changes;
     t->operations += r->operations;
     t->unknown_operations += r->unknown_operations;
     t->undecided += r->undecided;

@@ -7,7 +7,7 @@
 struct swarm_stats {
     uint64_t seeds, runs;      /* done; runs: twice the seeds with `twice` */
     uint64_t broken;           /* seeds with a finding */
-    uint64_t events, elections, crashes, commits, operations, unknown_operations, undecided;
+    uint64_t events, elections, crashes, commits, config_changes, operations, unknown_operations, undecided;
     uint64_t trace_hash;       /* of all seeds' traces, in any order */
     int64_t virtual_ms, elapsed_ms, cpu_ms;
 };

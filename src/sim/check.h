@@ -18,6 +18,7 @@
     X(replicas, "final.replicas", "all servers end with the same tree, and it is what the log says")                    \
     X(session_order, "history.session-order", "what a session sees never goes back, on whatever server")                \
     X(acknowledged, "history.acknowledged", "no acknowledged write is lost, none invented, none done twice")            \
+    X(reconfig, "history.reconfig", "a change of the members is the one that was asked for")                            \
     X(reads, "history.reads", "a read shows the state at the zxid of its reply")                                        \
     X(linear, "history.linearizable", "writes and reads behind a sync are linearizable for each key")                   \
     X(sequential, "history.sequential", "sequential names are unique and rise")                                         \

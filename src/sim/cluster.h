@@ -2,6 +2,7 @@
  *
  * node.c        one server: process, threads, disk, clock          nemesis.c     the schedule of faults
  * node_disk.c   its log thread and snapshot thread                 invariants.c  what must always hold
+ * reconf.c      the ensemble's configurations (reconf.h)
  * node_front.c  its clients' connections                           load.c        the virtual clients
  * run.c         one run from start to verdict
  *
@@ -13,6 +14,7 @@
 
 #include "front.h"
 #include "history.h"
+#include "server/dynconf.h"
 #include "server/peer_host.h"
 #include "server/peer.h"
 #include "zab/window.h"
@@ -52,13 +54,14 @@ struct client_conn {
 };
 
 struct coroutine;
+struct reconf;
 
 struct node {
     struct cluster *cl;
     struct world *w;
     uint32_t index;
     int64_t sid;
-    bool observer;
+    bool observer; /* by the configuration that it holds */
     struct sim_rng rng;
     struct vdisk *disk;
     struct server_config cfg;
@@ -74,6 +77,13 @@ struct node {
     int64_t hold_until_us;  /* a fault keeps it off */
     bool damaged;           /* why it does not start */
     bool rotten;            /* bytes of its disk have changed */
+
+    /* configurations of the ensemble: reconf.c */
+    struct dynconf_keeper keeper;
+    struct quorum_config *held;        /* committed, as of its last turn in this life or an earlier one; a reference; NULL: none yet */
+    int64_t kept_version, kept_before; /* that its files name, and named before kept_at_us */
+    int64_t kept_at_us;
+    bool rewritten;                    /* its files are the operator's, since it started last */
 
     /* the clock: local time runs from base_local_us on at a rate of its own */
     int64_t base_us, base_local_us, wall_offset_ms;
@@ -140,9 +150,10 @@ struct cluster {
     struct world *w;
     struct vnet *net;
     const struct sim_options *opt;
-    uint32_t voters, observers, count; /* count: of servers */
+    uint32_t voters, observers; /* at the beginning */
+    uint32_t members, count; /* of these, and of all servers */
     uint32_t clients;
-    struct quorum_config *config;
+    struct quorum_config *config; /* that all begins with */
     struct node nodes[NODES_MAX];
     int32_t tick_ms;
     int64_t calm_from_us;   /* from here on nothing is broken and all serve */
@@ -155,6 +166,10 @@ struct cluster {
     struct VEC(struct proposal) proposals; /* ascending by zxid */
     struct VEC(int64_t) leaders;       /* by epoch: sid */
     uint64_t elections, crashes, result_commits;
+
+    /* reconf.c */
+    struct reconf *reconf;
+    uint64_t config_changes;
 
     /* load.c */
     struct history *history;
@@ -234,6 +249,9 @@ void nemesis_synchronises(struct node *n);
 /* ---- load.c ---- */
 void load_begin(struct cluster *cl);
 void load_stop(struct cluster *cl);
+/* No client asks for another configuration any more. */
+void load_settle_config(struct cluster *cl);
+bool load_config_settled(const struct cluster *cl);
 bool load_idle(const struct cluster *cl);
 void load_done(struct cluster *cl);
 void load_figures(const struct cluster *cl, struct sim_result *ret);

@@ -74,6 +74,7 @@ bool hist_op_is_write(const struct hist_op *op)
     case ZK_OP_SET_ACL:
     case ZK_OP_MULTI:
     case ZK_OP_CLOSE_SESSION:
+    case ZK_OP_RECONFIG:
         return true;
     }
     return false;
@@ -136,6 +137,10 @@ void hist_op_print(struct wr *w, const struct hist_op *op)
         print_step(w, &op->steps[i]);
         wr_text(w, i + 1 == op->step_count ? "]" : "");
     }
+    if (op->change)
+        wr_printf(w, " joining %.*s leaving %.*s members %.*s of 0x%llx", MAX(op->change->joining.n, 0), op->change->joining.p,
+                  MAX(op->change->leaving.n, 0), op->change->leaving.p, MAX(op->change->new_members.n, 0), op->change->new_members.p,
+                  (unsigned long long)op->change->cur_config_id);
     if (op->watch)
         wr_text(w, " watch");
     wr_printf(w, " = %s", hist_outcome_name(op->outcome));

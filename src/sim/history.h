@@ -49,6 +49,7 @@ struct hist_op {
     struct hist_step *steps; /* multi */
     uint32_t step_count;
     int64_t relative_zxid; /* setWatches2, whose lists follow */
+    const struct reconfig_request *change; /* reconfig; in the history's arena */
     struct jstrs lists[5]; /* data, exist, child, persistent, recursive */
 };
 

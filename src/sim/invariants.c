@@ -25,6 +25,8 @@
 
 #include <stdio.h>
 
+#include "reconf.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
@@ -142,14 +144,15 @@ static bool shadow_has(struct shadow *s, int64_t zxid, uint64_t hash, int64_t at
     return e ? e->hash == hash && e->durable_us <= at_us : zxid <= s->base_zxid && s->base_us <= at_us;
 }
 
-static bool on_quorum(struct cluster *cl, int64_t zxid, uint64_t hash, int64_t at_us)
+/* changes: of which transaction the configurations count; INT64_MAX: those of now. */
+static bool on_quorum(struct cluster *cl, int64_t changes, int64_t zxid, uint64_t hash, int64_t at_us)
 {
     struct sid_set set = { 0 };
 
-    for (uint32_t i = 0; i < cl->voters; i++)
+    for (uint32_t i = 0; i < cl->count; i++)
         if (shadow_has(&cl->nodes[i].shadow, zxid, hash, at_us))
             (void)sid_set_add(&set, cl->nodes[i].sid);
-    bool has = quorum_config_has_quorum(cl->config, &set);
+    bool has = reconf_has_quorum(cl, changes, &set);
     sid_set_free(&set);
     return has;
 }
@@ -167,8 +170,10 @@ void inv_appended(struct node *n, int64_t zxid, struct buf txn)
             world_finding(n->w, "zab.integrity", n->sid, "0x%llx is proposed twice, as two different transactions", u(zxid));
         if (zxid_epoch(shadow_last(s)) == n->led_epoch && zxid != shadow_last(s) + 1)
             world_finding(n->w, "zab.primary-order", n->sid, "0x%llx is proposed behind 0x%llx", u(zxid), u(shadow_last(s)));
-        if (!p)
+        if (!p) {
             proposal_add(n, zxid, txn);
+            reconf_proposed(n, zxid, txn);
+        }
     } else if (!p || p->hash != hash) {
         world_finding(n->w, "zab.integrity", n->sid, "0x%llx is logged, which no leader proposed%s", u(zxid), p ? " like that" : "");
     }
@@ -194,11 +199,11 @@ static void check_durability(struct node *n, int64_t at_us)
 {
     struct cluster *cl = n->cl;
 
-    if (cl->commits.len == 0 || n->observer)
+    if (cl->commits.len == 0 || !reconf_is_voter(cl, n->sid))
         return;
     for (size_t i = cl->commits.len; i-- > 0 && cl->commits.items[i].zxid > shadow_last(&n->shadow);) {
         const struct commit *c = &cl->commits.items[i];
-        if (on_quorum(cl, c->zxid, c->hash, at_us))
+        if (on_quorum(cl, INT64_MAX, c->zxid, c->hash, at_us))
             continue;
         world_finding(n->w, "zab.durability", n->sid, "0x%llx was committed, and is on no quorum's disks any more: this server is back at 0x%llx",
                       u(c->zxid), u(shadow_last(&n->shadow)));
@@ -249,9 +254,10 @@ static void commit_first(struct node *n, int64_t zxid, uint64_t hash)
         c.txn_len = p->txn_len;
         c.at_us = p->at_us;
     }
-    if (!on_quorum(cl, zxid, hash, node_time(n)))
+    if (!on_quorum(cl, zxid, zxid, hash, node_time(n)))
         world_finding(n->w, "zab.commit-quorum", n->sid, "0x%llx is committed, but durable on no quorum", u(zxid));
     VEC_PUSH(&cl->commits, c);
+    reconf_committed(cl, zxid);
     cl->result_commits++;
     world_mix(cl->w, (uint64_t)zxid);
 }
@@ -314,6 +320,7 @@ static void check_leader(struct node *n, int64_t epoch)
 {
     struct cluster *cl = n->cl;
 
+    reconf_leads(n, epoch);
     while ((int64_t)cl->leaders.len <= epoch)
         VEC_PUSH(&cl->leaders, (int64_t)0);
     if (cl->leaders.items[epoch] != 0)
@@ -468,7 +475,7 @@ void inv_sending(struct node *n, bool to_leader, struct buf packets)
             world_line(n->w, SIM_LINE_MESSAGE, n->sid, 0, "%s", packet_text(&p, text, sizeof(text)));
         if (to_leader && p.type == QP_ACKEPOCH)
             nemesis_synchronises(n);
-        if (!to_leader || p.type != QP_ACK || n->observer)
+        if (!to_leader || p.type != QP_ACK || (n->observer && !n->cl->opt->reconfig))
             continue;
         check_ack(n, p.zxid);
         if (zxid_counter(p.zxid) == 0 && !n->serving && !n->rotten && rng_chance(&n->rng, 250))
@@ -537,6 +544,7 @@ void inv_crashed(struct node *n, bool power, int64_t at_us)
     if (n->moved_us > at_us)
         shadow_copy(&n->shadow, &n->old);
     n->moved_us = 0;
+    reconf_crashed(n, at_us);
     if (n->acked_us > at_us)
         n->acked_epoch = 0; /* never left */
     for (size_t i = 0; i < n->shadow.log.len; i++)
@@ -582,19 +590,22 @@ void inv_wiped(struct node *n)
     n->shadow.log.len = 0;
     n->shadow.base_zxid = n->shadow.base_us = 0;
     n->delivered = n->accepted_epoch = n->current_epoch = n->acked_epoch = 0;
+    reconf_wiped(n);
 }
 
 bool inv_may_lose(const struct cluster *cl, const struct node *n)
 {
-    struct sid_set set = { 0 };
+    uint32_t others = 0, ready = 0;
 
-    for (uint32_t i = 0; i < cl->voters; i++)
-        if (&cl->nodes[i] != n && cl->nodes[i].serving && !cl->nodes[i].paused &&
-            shadow_durable(&cl->nodes[i].shadow, cl->w->now_us) >= inv_last_committed(cl))
-            (void)sid_set_add(&set, cl->nodes[i].sid);
-    bool ok = set.len == cl->voters - (n->index < cl->voters ? 1 : 0); /* everybody else: whoever may have counted this server's word has what it stood for */
-    sid_set_free(&set);
-    return ok;
+    for (uint32_t i = 0; i < cl->count; i++) {
+        if (&cl->nodes[i] == n || !reconf_is_voter(cl, cl->nodes[i].sid))
+            continue;
+        others++;
+        ready += cl->nodes[i].serving && !cl->nodes[i].paused &&
+                 shadow_durable(&cl->nodes[i].shadow, cl->w->now_us) >= inv_last_committed(cl);
+    }
+    /* Everybody else: whoever may have counted this server's word has what it stood for. */
+    return ready == others && reconf_may_lose(cl);
 }
 
 void inv_turn(struct node *n)
@@ -604,6 +615,7 @@ void inv_turn(struct node *n)
     if (n->serving && last < n->shown)
         world_finding(n->w, "zab.monotonic-read", n->sid, "shows 0x%llx, after 0x%llx", u(last), u(n->shown));
     n->shown = n->serving ? last : 0;
+    reconf_turn(n);
 }
 
 void inv_final(struct cluster *cl)
@@ -611,6 +623,7 @@ void inv_final(struct cluster *cl)
     for (uint32_t i = 0; i < cl->count; i++)
         if (cl->nodes[i].state == NODE_RUNNING)
             tree_check(cl->nodes[i].tree);
+    reconf_final(cl);
 }
 
 void inv_done(struct cluster *cl)

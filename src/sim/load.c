@@ -160,6 +160,8 @@ void load_begin(struct cluster *cl)
             .pipeline = (uint32_t)rng_range(&l->rng, 1, 16),
             .registers = (uint32_t)rng_range(&l->rng, 2, 8),
             .calm = rng_chance(&l->rng, 200),
+            .changes_members = cl->opt->reconfig && (i == 0 || (i == 1 && l->count > 2)),
+            .groups = cl->opt->groups,
         };
 
         *u = (struct user){ .load = l, .id = i, .out = wr_init(0), .wake_us = SIM_NEVER };
@@ -175,6 +177,20 @@ void load_stop(struct cluster *cl)
         vclient_stop(cl->load->users[i].v, cl->w->now_us);
         user_wake(&cl->load->users[i], cl->w->now_us);
     }
+}
+
+void load_settle_config(struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->load->count; i++)
+        vclient_settle_members(cl->load->users[i].v);
+}
+
+bool load_config_settled(const struct cluster *cl)
+{
+    for (uint32_t i = 0; i < cl->load->count; i++)
+        if (!vclient_members_settled(cl->load->users[i].v))
+            return false;
+    return true;
 }
 
 bool load_idle(const struct cluster *cl)

@@ -8,6 +8,8 @@
 
 #include <stdio.h>
 
+#include "reconf.h"
+
 struct pair {
     uint32_t from, to;
 };
@@ -186,6 +188,11 @@ static void on_boot(void *data, uint64_t arg)
             vdisk_wipe(n->disk);
             inv_wiped(n);
             n->rotten = false;
+        } else if (n->cl->opt->reconfig && reconf_needs(n->cl, n)) {
+            /* It was one of many when its disk was damaged; by now a change has left none to do without it. */
+            world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "the damaged disk is mended");
+            vdisk_mend(n->disk);
+            n->rotten = false;
         } else {
             world_at(n->w, n->w->now_us + SEC_US, TAG_BOOT, on_boot, n, 0);
             return;
@@ -238,15 +245,9 @@ static void end_process(struct fault *f, struct node *n, bool power)
 static void rot(struct fault *f)
 {
     struct node *n = pick(f);
-    struct sid_set others = { 0 };
     char *what;
 
-    for (uint32_t i = 0; i < f->cl->voters; i++)
-        if (&f->cl->nodes[i] != n)
-            (void)sid_set_add(&others, f->cl->nodes[i].sid);
-    bool dispensable = quorum_config_has_quorum(f->cl->config, &others);
-    sid_set_free(&others);
-    if (!dispensable)
+    if (reconf_needs(f->cl, n))
         return;
     for (uint32_t i = 0; i < f->cl->count; i++)
         if (f->cl->nodes[i].rotten)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "reconf.h"
 #include "zab/zab.h"
 
 enum { APPLY_BATCH = 256, TURN_FROM_US = 3, TURN_TO_US = 60 };
@@ -264,7 +265,7 @@ static void host_serving(void *data, bool serving)
 
 static struct peer_host peer_host_of(struct node *n)
 {
-    return (struct peer_host){
+    struct peer_host host = {
         .data = n,
         .cfg = &n->cfg,
         .storage = &n->storage,
@@ -288,6 +289,9 @@ static struct peer_host peer_host_of(struct node *n)
         .become = host_become,
         .serving = host_serving,
     };
+
+    reconf_host(n, &host);
+    return host;
 }
 
 /* ---- turns of the core thread ---- */
@@ -487,7 +491,7 @@ void node_boot(struct node *n)
 {
     struct storage_recovered r = { 0 };
     struct storage_error err = { "" };
-    struct peer_host host = peer_host_of(n);
+    struct peer_host host;
 
     ASSERT(n->state != NODE_RUNNING);
     n->life++;
@@ -497,7 +501,13 @@ void node_boot(struct node *n)
     n->base_local_us = rng_range(&n->rng, 1, 1000000) * 1000; /* since its own boot */
     world_line(n->w, SIM_LINE_LIFE, n->sid, 0, "starts");
     inv_boots(n);
-    int rc = storage_recover(&n->storage, NULL, NULL, &r, &err);
+    int rc = reconf_load(n, &err);
+    if (rc < 0) {
+        broken(n, rc, err.text);
+        return;
+    }
+    host = peer_host_of(n);
+    rc = storage_recover(&n->storage, NULL, NULL, &r, &err);
     if (rc < 0) {
         broken(n, rc, err.text);
         return;
@@ -517,6 +527,7 @@ void node_boot(struct node *n)
     n->tree = r.tree;
     inv_recovered(n);
     start_process(n, r.tree);
+    reconf_booted(n);
     turn_end(n);
 }
 
@@ -589,7 +600,6 @@ void node_init(struct node *n, struct cluster *cl, uint32_t index, bool observer
         .leader_connect_delay_ms = 100,
         .commit_log_count = cl->commit_log_count,
         .snapshot_size_factor = rng_chance(&n->rng, 500) ? (char *)"1" : NULL,
-        .members = cl->config,
     };
     n->storage = (struct storage_config){
         .vfs = vdisk_vfs(n->disk),
@@ -598,6 +608,7 @@ void node_init(struct node *n, struct cluster *cl, uint32_t index, bool observer
         .compression = "",
         .tree = { .extended_types = true },
     };
+    reconf_node_begin(n);
 }
 
 void node_done(struct node *n)
@@ -613,6 +624,7 @@ void node_done(struct node *n)
     VEC_FREE(&n->current.entries);
     wr_free(&n->pending.bytes);
     wr_free(&n->current.bytes);
+    reconf_node_done(n);
     free(n->dir);
     free(n->broken_why);
 }

@@ -36,7 +36,7 @@ static void on_close(void *data, uint64_t conn)
 void front_begin(struct node *n)
 {
     struct front_io io = { on_send, on_close, n };
-    struct front_config cfg = { .role = CORE_LEARNER, .tick_ms = n->cfg.tick_ms };
+    struct front_config cfg = { .role = CORE_LEARNER, .tick_ms = n->cfg.tick_ms, .super_digest = SIM_SUPER_DIGEST };
 
     n->front = front_new(n->core, n->tree, &cfg, &io);
 }

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "check.h"
+#include "reconf.h"
 
 static const struct {
     const char *name, *text;
@@ -40,7 +41,7 @@ static struct quorum_config *make_config(struct cluster *cl, struct sim_rng *r)
     struct quorum_error err;
     char key[32], value[96];
 
-    for (uint32_t i = 1; i <= cl->count; i++) {
+    for (uint32_t i = 1; i <= cl->members; i++) {
         snprintf(key, sizeof(key), "server.%u", i);
         snprintf(value, sizeof(value), "10.0.0.%u:2888:3888:%s;0.0.0.0:2181", i, i <= cl->voters ? "participant" : "observer");
         ASSERT(quorum_builder_set(b, key, value, &err) == 0);
@@ -69,7 +70,8 @@ static void cluster_begin(struct cluster *cl, struct world *w, const struct sim_
     *cl = (struct cluster){ .w = w, .opt = o };
     cl->voters = o->servers ? o->servers : voters;
     cl->observers = (uint32_t)(o->observers >= 0 ? o->observers : observers);
-    cl->count = cl->voters + cl->observers;
+    cl->members = cl->voters + cl->observers;
+    cl->count = cl->members + (o->reconfig ? 1 + (uint32_t)(o->seed % 2) : 0); /* who may join */
     cl->clients = o->clients ? o->clients : clients;
     ASSERT(cl->count <= NODES_MAX);
     ASSERT(cl->clients <= CLIENTS_MAX);
@@ -77,6 +79,7 @@ static void cluster_begin(struct cluster *cl, struct world *w, const struct sim_
     cl->snap_count = (uint32_t)rng_range(&r, 10, 400);
     cl->commit_log_count = rng_chance(&r, 700) ? (int32_t)rng_range(&r, 5, 100) : 500;
     cl->config = make_config(cl, &r);
+    reconf_begin(cl);
     cl->net = vnet_new(w, cl->count + cl->clients);
     for (uint32_t i = 0; i < cl->count; i++)
         node_init(&cl->nodes[i], cl, i, i >= cl->voters);
@@ -94,6 +97,7 @@ static void cluster_done(struct cluster *cl)
     nemesis_done(cl);
     inv_done(cl);
     vnet_free(cl->net);
+    reconf_done(cl);
     quorum_config_unref(cl->config);
 }
 
@@ -105,7 +109,7 @@ static bool all_serve(const struct cluster *cl)
     for (uint32_t i = 0; i < cl->count; i++)
         if (cl->nodes[i].state != NODE_RUNNING || !cl->nodes[i].serving || cl->nodes[i].epoch != cl->nodes[0].epoch)
             return false;
-    return true;
+    return reconf_quiet(cl);
 }
 
 static bool all_idle(const struct cluster *cl)
@@ -166,6 +170,7 @@ static void make_peace(struct cluster *cl)
     int64_t bound = 30 * SEC_US + 40 * (int64_t)cl->tick_ms * MS_US;
 
     nemesis_stop(cl);
+    load_settle_config(cl);
     require(cl, all_serve, bound, "liveness.serving", "not all servers serve");
     cl->calm_from_us = cl->w->now_us;
     /* Clients go on for a while: long enough for a session to expire that should not. */
@@ -264,6 +269,7 @@ void sim_run(const struct sim_options *o, struct sim_result *ret)
     ret->elections = cl->elections;
     ret->crashes = cl->crashes;
     ret->commits = cl->commits.len;
+    ret->config_changes = cl->config_changes;
     load_figures(cl, ret);
     cluster_done(cl);
     free(cl);

@@ -37,7 +37,9 @@ struct vclient *vclient_new(const struct vclient_config *cfg, struct history *hi
     v->rng = cfg->seed;
     v->gives_up = vclient_random(v, 2) == 0;
     v->focused = vclient_random(v, 4) == 0;
-    if (v->focused) /* some have to be there in the moment when an old leader does not know yet that it is deposed */
+    if (cfg->changes_members)
+        v->focused = true; /* what ACLs forbid is not forbidden to it, and so not to be judged */
+    else if (v->focused) /* some have to be there in the moment when an old leader does not know yet that it is deposed */
         v->cfg.think_ms = MAX(v->cfg.think_ms / 5, 1);
     v->dial_at_us = now_us + (int64_t)vclient_random(v, RECONNECT_MAX_US / 4);
     v->server = (uint32_t)vclient_random(v, cfg->server_count);
@@ -55,6 +57,7 @@ void vclient_free(struct vclient *v)
     VEC_FREE(&v->pings);
     VEC_FREE(&v->watches);
     VEC_FREE(&v->own);
+    quorum_config_unref(v->members);
     wr_free(&v->in);
     wr_free(&v->out);
     arena_free(&v->arena);
@@ -74,6 +77,16 @@ bool vclient_is_up(const struct vclient *v)
 bool vclient_idle(const struct vclient *v)
 {
     return v->idle;
+}
+
+void vclient_settle_members(struct vclient *v)
+{
+    v->settled = true;
+}
+
+bool vclient_members_settled(const struct vclient *v)
+{
+    return v->changing == 0;
 }
 
 void vclient_stop(struct vclient *v, int64_t now_us)
@@ -108,6 +121,7 @@ static void connection_gone(struct vclient *v, int64_t now_us)
     for (size_t i = v->pending_head; i < v->pending.len; i++)
         history_complete(v->h, v->pending.items[i], HIST_UNKNOWN, now_us);
     v->pending.len = v->pending_head = 0;
+    v->changing = 0;
     v->pings.len = v->pings_head = 0;
     if (was_up)
         mark(v, (struct hist_mark){ .type = HIST_DISCONNECTED }, now_us);
@@ -217,6 +231,9 @@ static void write_body(struct wr *w, const struct hist_op *op)
             write_step(w, &op->steps[i]);
         }
         jute_write_multi_end(w);
+        break;
+    case ZK_OP_RECONFIG:
+        reconfig_request_write(w, op->change);
         break;
     case ZK_OP_SET_WATCHES2:
         set_watches2_write(w, &(struct set_watches2){ op->relative_zxid, op->lists[0], op->lists[1], op->lists[2], op->lists[3],
@@ -356,6 +373,7 @@ static void read_result(struct vclient *v, struct hist_step *s, struct rd *r)
         read_stat(s, r);
         break;
     case ZK_OP_GET_DATA:
+    case ZK_OP_RECONFIG:
         s->got = history_buf(v->h, jute_read_buf(r));
         read_stat(s, r);
         break;
@@ -481,6 +499,7 @@ static void got_session(struct vclient *v, struct rd *r, int64_t now_us)
     mark(v, (struct hist_mark){ .type = HIST_CONNECTED, .timeout_ms = a.timeout_ms, .fresh = fresh }, now_us);
     if (fresh)
         load_session_begun(v);
+    reconf_introduce(v, &v->out);
     send_watches(v, now_us);
     v->next_load_us = now_us;
 }
@@ -500,6 +519,8 @@ static void got_frame(struct vclient *v, const uint8_t *p, size_t n, int64_t now
         broken(v, "a packet too short for a reply header", now_us);
     else if (h.xid == ZK_XID_EVENT)
         got_event(v, h.zxid, &r, now_us);
+    else if (h.xid == ZK_XID_AUTH && h.err == ZK_OK)
+        return;
     else if (h.xid == ZK_XID_PING)
         got_pong(v, &h, now_us);
     else

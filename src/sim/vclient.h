@@ -15,6 +15,10 @@
 
 #include "history.h"
 
+/* Who may change the members, and the digest by which servers know it. */
+#define SIM_SUPER "super:admin"
+#define SIM_SUPER_DIGEST "super:xQJmxLMiHGwaqBvst5y6rkB6HQs="
+
 struct vclient_io {
     /* Connect to a server: vclient_opened or vclient_closed answers. */
     void (*dial)(void *data, uint32_t client, uint32_t server);
@@ -31,6 +35,8 @@ struct vclient_config {
     int32_t think_ms;      /* mean pause between bursts of requests; at least 1 */
     uint32_t pipeline;     /* most requests in flight; at least 1 */
     uint32_t registers;    /* number of hot keys; 0: 6 */
+    bool changes_members;  /* asks for reconfigurations, as the superuser; else reads and writes registers only */
+    bool groups;           /* ... with weights now and then */
     bool calm;             /* never closes, abandons or moves its session of its own will */
 };
 
@@ -50,6 +56,10 @@ int64_t vclient_wake_us(const struct vclient *v);
  * missed. The client stays connected and goes on pinging. */
 void vclient_stop(struct vclient *v, int64_t now_us);
 bool vclient_idle(const struct vclient *v); /* after vclient_stop: all that is done */
+
+/* Asks for no other members any more. */
+void vclient_settle_members(struct vclient *v);
+bool vclient_members_settled(const struct vclient *v); /* all that it asked for is answered or lost */
 
 int64_t vclient_session(const struct vclient *v); /* 0: none */
 bool vclient_is_up(const struct vclient *v);

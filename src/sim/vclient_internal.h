@@ -4,6 +4,7 @@
 #define SIM_VCLIENT_INTERNAL_H
 
 #include "vclient.h"
+#include "zab/quorum.h"
 
 enum vclient_phase { V_WAITING, V_DIALING, V_HANDSHAKE, V_UP };
 enum watch_list { LIST_DATA, LIST_EXIST, LIST_CHILD, LIST_PERSISTENT, LIST_RECURSIVE, LIST_COUNT };
@@ -50,6 +51,10 @@ struct vclient {
     struct VEC(struct jstr) own;     /* sequential nodes of ours that may be deleted */
     bool lasting[2];          /* this session has a persistent, recursive watch */
     bool closing;             /* closeSession is under way */
+    struct quorum_config *members; /* as last heard of; NULL: never. changes_members */
+    int64_t next_change_us;
+    bool settled;             /* asks for no changes any more */
+    uint32_t changing;        /* reconfigurations under way */
     bool stopping, final_sent, idle;
 };
 
@@ -70,5 +75,11 @@ void load_session_begun(struct vclient *v);   /* a fresh session */
 void load_burst(struct vclient *v, int64_t now_us);
 void load_final(struct vclient *v, int64_t now_us);
 void load_note_answer(struct vclient *v, const struct hist_op *op);
+
+/* vclient_reconf.c */
+bool load_change_due(const struct vclient *v, int64_t now_us);
+void load_change(struct vclient *v, int64_t now_us);
+void reconf_note_answer(struct vclient *v, const struct hist_op *op);
+void reconf_introduce(struct vclient *v, struct wr *w); /* on every connection, behind the session */
 
 #endif

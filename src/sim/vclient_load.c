@@ -307,7 +307,11 @@ static void one(struct vclient *v, int64_t now_us)
 {
     uint32_t total = 0, at;
 
-    if (v->focused && vclient_random(v, 20) > 0) {
+    if (load_change_due(v, now_us)) {
+        load_change(v, now_us);
+        return;
+    }
+    if (v->focused && (v->cfg.changes_members || vclient_random(v, 20) > 0)) {
         (vclient_random(v, 3) == 0 ? do_set : do_sync_get)(v, now_us);
         return;
     }
@@ -364,6 +368,8 @@ static void remember_version(struct vclient *v, const struct hist_op *op)
 void load_note_answer(struct vclient *v, const struct hist_op *op)
 {
     struct jstr made = op->arg.made;
+
+    reconf_note_answer(v, op);
 
     if (op->outcome == HIST_OK)
         remember_version(v, op);

@@ -51,6 +51,9 @@ struct vdisk {
     void (*renamed)(void *data, const char *path, struct buf content, int64_t at_us);
     void *renamed_data;
     uint64_t ops;
+    char *rotten; /* path of the file that rotted last; NULL: none */
+    size_t rotten_at;
+    uint8_t rotten_mask;
     struct VEC(struct inode *) inodes;
     struct entries live, durable;
     struct VEC(struct name_change) names;
@@ -545,6 +548,8 @@ static void forget_all(struct vdisk *d)
     d->inodes.len = 0;
     entries_free(&d->live);
     entries_free(&d->durable);
+    free(d->rotten);
+    d->rotten = NULL;
 }
 
 void vdisk_free(struct vdisk *d)
@@ -589,6 +594,18 @@ struct buf vdisk_get(struct vdisk *d, const char *path)
     struct entry *e = find(&d->live, path);
 
     return e ? buf_of(e->inode->live.p ? e->inode->live.p : (const uint8_t *)"", e->inode->live.n) : (struct buf){ 0 };
+}
+
+void vdisk_put(struct vdisk *d, const char *path, struct buf content)
+{
+    struct inode *f = x_calloc(1, sizeof(*f));
+
+    bytes_write(&f->live, content.p, content.n, 0);
+    bytes_copy(&f->durable, &f->live);
+    VEC_PUSH(&d->inodes, f);
+    settle_names(d, d->w->now_us);
+    entry_set(&d->live, path, f);
+    entry_set(&d->durable, path, f);
 }
 
 void vdisk_on_renamed(struct vdisk *d, void (*fn)(void *data, const char *path, struct buf content, int64_t at_us), void *data)
@@ -813,6 +830,22 @@ bool vdisk_rot(struct vdisk *d, struct sim_rng *r, char **ret_what)
     e->inode->live.p[at] ^= mask;
     if (at < e->inode->durable.n)
         e->inode->durable.p[at] = e->inode->live.p[at];
+    free(d->rotten);
+    d->rotten = x_strdup(e->path);
+    d->rotten_at = at;
+    d->rotten_mask = mask;
     *ret_what = x_asprintf("byte %zu of %s", at, e->path);
     return true;
+}
+
+void vdisk_mend(struct vdisk *d)
+{
+    struct entry *e = d->rotten ? find(&d->live, d->rotten) : NULL;
+
+    if (e && d->rotten_at < e->inode->live.n)
+        e->inode->live.p[d->rotten_at] ^= d->rotten_mask;
+    if (e && d->rotten_at < e->inode->durable.n)
+        e->inode->durable.p[d->rotten_at] ^= d->rotten_mask;
+    free(d->rotten);
+    d->rotten = NULL;
 }

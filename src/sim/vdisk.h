@@ -41,6 +41,10 @@ void vdisk_crash(struct vdisk *d, enum vdisk_crash how, int64_t at_us);
 
 /* Changes one byte at rest of some file of the log or snapshots. False: there is none. ret_what: one line, owned. */
 bool vdisk_rot(struct vdisk *d, struct sim_rng *r, char **ret_what);
+/* What rotted last is as it was. */
+void vdisk_mend(struct vdisk *d);
+/* A file that somebody else puts there, durable at once, whatever the faults. */
+void vdisk_put(struct vdisk *d, const char *path, struct buf content);
 /* A new, empty disk. */
 void vdisk_wipe(struct vdisk *d);
 /* A copy on which a power cut has just happened at at_us: for asking what would be left. */

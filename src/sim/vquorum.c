@@ -67,6 +67,7 @@ struct qnet {
     bool running;
     int64_t now_ms;
     struct quorum_config *committed, *last_seen;
+    struct quorum_config *self; /* the last one that had us in it: our addresses */
     struct VEC(struct vserver *) servers;
     struct VEC(struct vqconn *) conns;
     struct VEC(struct accepted) accepted;
@@ -246,6 +247,11 @@ static struct quorum_view view_of(const struct qnet *q)
     return (struct quorum_view){ q->committed, q->last_seen };
 }
 
+struct quorum_view vquorum_view(const struct qnet *q)
+{
+    return view_of(q);
+}
+
 static bool is_member(const struct qnet *q, int64_t sid)
 {
     const struct quorum_member *m[2];
@@ -285,9 +291,10 @@ static void adopt(struct qnet *q, struct vserver *s, struct vqconn *c)
     send_queued(s);
 }
 
-static void connect_to(struct qnet *q, struct vserver *s)
+/* named: it said itself where it is. */
+static void connect_to(struct qnet *q, struct vserver *s, bool named)
 {
-    if (s->dial || !is_member(q, s->sid))
+    if (s->dial || (!named && !is_member(q, s->sid)))
         return;
     s->dial = vnet_connect(q->opt.net, q->opt.host, vquorum_host(s->sid), VPORT_ELECTION);
     s->dial_until_ms = now_of(q) + q->opt.cnx_timeout_ms;
@@ -296,16 +303,14 @@ static void connect_to(struct qnet *q, struct vserver *s)
 static void connect_if_needed(struct qnet *q, struct vserver *s)
 {
     if (!s->conn && !s->dial && now_of(q) - s->called_ms >= CALL_BACK_MS)
-        connect_to(q, s);
+        connect_to(q, s, false);
 }
 
 static void put_hello(const struct qnet *q, struct wr *w)
 {
-    const struct quorum_member *me = quorum_config_member(q->committed, q->opt.my_sid);
+    const struct quorum_member *me = q->self ? quorum_config_member(q->self, q->opt.my_sid) : NULL;
     struct hello h = { .version = HELLO_V1, .sid = q->opt.my_sid };
 
-    if (!me && q->last_seen)
-        me = quorum_config_member(q->last_seen, q->opt.my_sid);
     if (!me)
         return;
     h.addrs[h.addrs_len++] = (struct hello_addr){ buf_str(me->addrs[0].host), me->addrs[0].election_port };
@@ -356,7 +361,7 @@ static void greeted(struct qnet *q, struct vqconn *c, const struct hello *h)
         adopt(q, s, c);
         return;
     }
-    connect_to(q, s);
+    connect_to(q, s, h->addrs_len > 0);
     conn_close(q, c, 0);
     if (s->dial && s->conn)
         conn_close(q, s->conn, 0);
@@ -845,6 +850,14 @@ static void q_set_configs(struct qnet *q, struct quorum_config *committed, struc
     quorum_config_unref(q->last_seen);
     q->committed = committed;
     q->last_seen = last_seen;
+    struct quorum_config *self = quorum_config_member(committed, q->opt.my_sid)                  ? committed
+                                 : last_seen && quorum_config_member(last_seen, q->opt.my_sid) ? last_seen
+                                                                                                : NULL;
+    if (self) {
+        quorum_config_ref(self);
+        quorum_config_unref(q->self);
+        q->self = self;
+    }
     vnet_listen(q->opt.net, q->opt.host, VPORT_ELECTION, true);
 }
 
@@ -886,6 +899,7 @@ void vquorum_free(struct qnet *q)
     VEC_FREE(&q->accepted);
     quorum_config_unref(q->committed);
     quorum_config_unref(q->last_seen);
+    quorum_config_unref(q->self);
     arena_free(&q->arena);
     free(q);
 }

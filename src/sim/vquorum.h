@@ -29,6 +29,8 @@ void vquorum_free(struct qnet *q);
 extern const struct peer_net vquorum_net;
 
 void vquorum_accepted(struct qnet *q, enum vnet_port port, struct vsock *s);
+/* The configurations that the server goes by. Borrowed. */
+struct quorum_view vquorum_view(const struct qnet *q);
 uint32_t vquorum_host(int64_t sid); /* of a server */
 
 #endif

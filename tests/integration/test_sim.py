@@ -40,6 +40,13 @@ def test_twice_compares_processes(build_dir):
     assert r["seeds"] == 4 and r["seeds_with_findings"] == 0
 
 
+def test_members_change(build_dir):
+    r = sim_json(build_dir, "--seeds", 8, "--reconfig", "--all-faults")
+    assert r["seeds_with_findings"] == 0 and r["reconfigurations"] >= 16
+    assert sim_json(build_dir, "--seeds", 8, "--reconfig", "--all-faults", "--jobs", 1)["trace_hash"] == r["trace_hash"]
+    assert sim_json(build_dir, "--seeds", 2)["reconfigurations"] == 0
+
+
 @pytest.mark.parametrize("bug", sorted(BUGS))
 def test_finds_historical_bug(build_dir, bug):
     r = sim_json(build_dir, "--seeds", BUGS[bug], "--servers", 5, "--reintroduce", f"ZOOKEEPER-{bug}", "--stop-at-first", code=1)

@@ -66,6 +66,7 @@ struct sim_options {
     int64_t duration_ms;    /* of the phase with faults; 0: 60000. A phase without follows, in which all must recover */
     uint32_t faults;        /* bit per enum sim_fault; a run takes some of them */
     bool all_faults;        /* ... or all of them */
+    bool reconfig;          /* clients change the members, of which there are one or two more servers to take */
     /* Faults of the schedule to leave out, by number (sim_planned_fault.number): for making a finding smaller. */
     const uint32_t *skip;
     size_t skip_count;
@@ -95,7 +96,7 @@ struct sim_result {
     uint64_t events;           /* that the world carried out */
     int64_t virtual_ms;
     uint32_t servers, observers, clients;
-    uint64_t elections, crashes, commits, operations, unknown_operations;
+    uint64_t elections, crashes, commits, config_changes, operations, unknown_operations;
     uint64_t undecided;        /* znodes of which a check could not say whether all is well with them: no finding, but no proof either */
     struct VEC(struct sim_finding) findings; /* empty: all is well */
     struct VEC(struct sim_planned_fault) schedule;
