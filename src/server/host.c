@@ -112,12 +112,15 @@ static void host_log_push(void *data, struct log_batch *b)
 
     if (b->entries.len > 0)
         stats_add(&s->core_stats, CTR_PROPOSALS, b->entries.len);
-    logger_push(s, b);
+    round_log_push(s->round, b);
 }
 
 static void host_log_drain(void *data)
 {
-    logger_drain(data);
+    struct server *s = data;
+
+    round_release(s->round);
+    logger_drain(s);
 }
 
 static void host_log_close(void *data)
@@ -126,7 +129,7 @@ static void host_log_close(void *data)
     struct storage_error err = { "" };
     char text[sizeof(err.text) + 64];
 
-    logger_drain(s);
+    host_log_drain(s);
     snapper_wait(s); /* it purges logs, too */
     if (txnlog_roll(s->logger.log, &err) == 0)
         return;
