@@ -1,6 +1,8 @@
 """Clients of an ensemble under test: connections, load that knows what was acknowledged, and the trees in the end."""
+import sys
 import threading
 import time
+import traceback
 import weakref
 
 from kazoo.client import KazooClient
@@ -121,7 +123,8 @@ class Load:
         self.stop.set()
         for t in self.threads:
             t.join(2 * WAIT_S)
-            assert not t.is_alive(), "a writer hangs"
+            if t.is_alive():
+                raise AssertionError("a writer hangs:\n" + "".join(traceback.format_stack(sys._current_frames()[t.ident])))
         assert not self.problems, self.problems
         return self.acked
 

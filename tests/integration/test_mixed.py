@@ -15,15 +15,6 @@ from zkserver import WAIT_S, eventually
 SYNC = 9
 
 
-def zxid(server):
-    return int(re.search(r"Zxid: 0x([0-9a-f]+)", server.four_letter("srvr"))[1], 16)
-
-
-def wait_level(servers):
-    """Until all servers have applied the same."""
-    eventually(lambda: len({zxid(s) for s in servers}) == 1, what="the same zxid everywhere")
-
-
 def assert_same(e):
     """Trees with every field of every Stat, sessions, ephemerals, and no digest that differs from the leader's."""
     running = [s for s in e.servers if s.process]
@@ -46,6 +37,7 @@ class Rounds:
     def __init__(self, ensemble):
         self.e = ensemble
         self.third, self.lead, self.old = ensemble.servers[:3]
+        self.levels = 0
 
     def begin(self, *servers):
         for s in servers:
@@ -57,10 +49,21 @@ class Rounds:
         self.begin(self.third, self.old)
         assert self.e.leader() is self.old, self.e.logs()
 
+    def level(self):
+        """Waits until every voter has in its log what the leader has: one that has applied it and not logged it loses the next election.
+        Returns a client: the end of its session would be a transaction more."""
+        voters = [s for s in self.e.servers if s.process and s.mode() != "observer"]
+        client = rawzk.RawClient(self.e.leader().port, timeout_ms=60000)
+        self.levels += 1
+        path = f"/level{self.levels}."
+        assert client.call(rawzk.create(1, path))[2] == 0
+        eventually(lambda: all(logged(s, path.encode()) for s in voters), what="the same in all logs")
+        return client
+
     def kill_all(self):
-        """Once they all have the same: who is behind by a transaction would not be elected at the next begin."""
-        wait_level([s for s in self.e.servers if s.process])
+        client = self.level()
         self.end_all()
+        client.close()
 
     def end_all(self):
         for s in self.e.servers:
@@ -69,8 +72,7 @@ class Rounds:
 
     def leave_tail(self, name):
         """Everybody is dead, and `old`, which led, has logged transactions that nobody else has."""
-        client = rawzk.RawClient(self.old.port, timeout_ms=60000)
-        wait_level(self.e.servers)
+        client = self.level()
         followers = [self.third, self.lead]
         for s in followers:
             s.pause()
@@ -215,9 +217,10 @@ def test_observers(build_dir):
                 assert v.client.client_id[0] == v.session
             assert_same(e)
             if leader is e.servers[1]:
-                wait_level(e.servers)  # or a server that has more becomes the next
+                level = r.level()
                 leader.kill9()
                 assert e.leader() is other, e.logs(20)
+                level.close()
                 leader.start()
                 e.wait_ready()
         for v in visitors:
