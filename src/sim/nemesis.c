@@ -183,15 +183,15 @@ static void on_boot(void *data, uint64_t arg)
         return;
     }
     if (n->state == NODE_BROKEN && n->rotten && n->damaged) {
-        if (inv_may_lose(n->cl, n)) {
-            world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "the damaged disk is replaced by an empty one");
-            vdisk_wipe(n->disk);
-            inv_wiped(n);
-            n->rotten = false;
-        } else if (n->cl->opt->reconfig && reconf_needs(n->cl, n)) {
+        if (n->cl->opt->reconfig && reconf_needs(n->cl, n)) {
             /* It was one of many when its disk was damaged; by now a change has left none to do without it. */
             world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "the damaged disk is mended");
             vdisk_mend(n->disk);
+            n->rotten = false;
+        } else if (inv_may_lose(n->cl, n)) {
+            world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "the damaged disk is replaced by an empty one");
+            vdisk_wipe(n->disk);
+            inv_wiped(n);
             n->rotten = false;
         } else {
             world_at(n->w, n->w->now_us + SEC_US, TAG_BOOT, on_boot, n, 0);
