@@ -118,6 +118,7 @@ struct node {
     /* from outside */
     struct shadow shadow, old; /* old: before the peer changed the history on disk, which was done at moved_us */
     int64_t moved_us;
+    bool moved;             /* ... and what it left on disk was not looked at since */
     bool moving;            /* it is changing its history on disk: a crash leaves something in between */
     int64_t delivered;      /* the last transaction that it applied as committed */
     int64_t acked_epoch, acked_us; /* NEWLEADER */
@@ -243,8 +244,15 @@ void nemesis_done(struct cluster *cl);
 /* A process ended by itself, or could not start. */
 void nemesis_process_ended(struct node *n);
 bool nemesis_disk_fails(const struct node *n); /* by the schedule, now */
-/* A learner has told the leader what it has: its history is brought in line next. */
-void nemesis_synchronises(struct node *n);
+/* Where most of what once lost data lies: a moment that a fault at any time of a minute seldom hits. */
+enum ambush {
+    AMBUSH_NONE,
+    AMBUSH_SYNC, /* a learner has told the leader what it has: its history is brought in line next */
+    AMBUSH_LEAD, /* a server was elected, and waits for learners */
+    AMBUSH_MOVE, /* a server is about to change its history on disk: a truncation, a snapshot in its place */
+};
+/* The server is there; a fault may have waited for it. */
+void nemesis_lurks(struct node *n, enum ambush where);
 
 /* ---- load.c ---- */
 void load_begin(struct cluster *cl);

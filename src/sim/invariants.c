@@ -16,7 +16,7 @@
  *   zab.monotonic-read      the last transaction that a server shows never goes back while it serves (TLA+: MonotonicRead, ProcessConsistency)
  *   disk.ack-durable        ACK(z) leaves only when z and all before it are on disk (ZOOKEEPER-3911, -4646)
  *   disk.newleader-durable  ACK(NEWLEADER) leaves only when the history and then currentEpoch are on disk (ZOOKEEPER-4643, -4646)
- *   disk.crash-keeps        had the power failed at an ACK(NEWLEADER), recovery would find all that it acknowledges
+ *   disk.crash-keeps        had the power failed at an ACK(NEWLEADER), recovery would find all that it acknowledges, and nothing that was withdrawn
  *   disk.epoch-order        acceptedEpoch >= currentEpoch >= epoch of the last transaction; neither goes back
  *   disk.recovery           recovery finds all that was durable and nothing that was never logged
  *   tree.digest             equal zxid, equal digest on every server; and as the transaction says (digest in the log)
@@ -228,6 +228,7 @@ void inv_log_moved(struct node *n, int64_t zxid, int64_t at_us)
         return; /* a reload */
     shadow_copy(&n->old, s);
     n->moved_us = at_us;
+    n->moved = true;
     while (s->log.len > 0 && s->log.items[s->log.len - 1].zxid > zxid)
         s->log.len--;
     if (shadow_last(s) != zxid) {
@@ -423,7 +424,7 @@ static const char *packet_text(const struct qpacket *p, char *text, size_t n)
     return text;
 }
 
-/* Asks what a power cut would leave right now. Dear: now and then. */
+/* Asks what a power cut would leave right now. Dear: now and then, and whenever the history on disk was changed. */
 static void check_crash(struct node *n, int64_t zxid)
 {
     struct storage_recovered r = { 0 };
@@ -432,6 +433,7 @@ static void check_crash(struct node *n, int64_t zxid)
     int64_t last = tree_last_zxid(n->tree);
     struct vdisk *d = vdisk_clone_crashed(n->disk, node_time(n), (uint64_t)n->sid << 40 ^ (uint64_t)zxid);
 
+    n->moved = false;
     cfg.vfs = vdisk_vfs(d);
     vdisk_at(d, node_time(n));
     int rc = storage_recover(&cfg, NULL, NULL, &r, &err);
@@ -441,6 +443,9 @@ static void check_crash(struct node *n, int64_t zxid)
     else if (r.last_zxid < last && zxid_counter(last) != 0)
         world_finding(n->w, "disk.crash-keeps", n->sid, "were the power cut at the acknowledgement of epoch %lld, 0x%llx would be left of 0x%llx",
                       (long long)zxid_epoch(zxid), u(r.last_zxid), u(last));
+    else if (r.last_zxid > shadow_last(&n->shadow) && zxid_counter(r.last_zxid) != 0)
+        world_finding(n->w, "disk.crash-keeps", n->sid, "were the power cut at the acknowledgement of epoch %lld, 0x%llx would be back, behind 0x%llx",
+                      (long long)zxid_epoch(zxid), u(r.last_zxid), u(shadow_last(&n->shadow)));
     else {
         struct storage_epochs e = { 0, 0 };
         if (storage_epochs_load(&cfg, r.last_zxid, &e, &err) < 0)
@@ -474,11 +479,11 @@ void inv_sending(struct node *n, bool to_leader, struct buf packets)
         if (p.type != QP_PING)
             world_line(n->w, SIM_LINE_MESSAGE, n->sid, 0, "%s", packet_text(&p, text, sizeof(text)));
         if (to_leader && p.type == QP_ACKEPOCH)
-            nemesis_synchronises(n);
+            nemesis_lurks(n, AMBUSH_SYNC);
         if (!to_leader || p.type != QP_ACK || (n->observer && !n->cl->opt->reconfig))
             continue;
         check_ack(n, p.zxid);
-        if (zxid_counter(p.zxid) == 0 && !n->serving && !n->rotten && rng_chance(&n->rng, 250))
+        if (zxid_counter(p.zxid) == 0 && !n->serving && !n->rotten && (rng_chance(&n->rng, 250) || n->moved))
             check_crash(n, p.zxid);
     }
     arena_free(&a);

@@ -149,6 +149,9 @@ void load_begin(struct cluster *cl)
     l->rng = rng_split(cl->w->seed, RNG_CLIENT, 0);
     l->count = cl->clients;
     cl->history = history_new();
+    /* A leader that was deposed answers those who only read for as long as it does not know; the first write that it cannot commit ends that. */
+    bool one_writes = rng_chance(&l->rng, 200);
+    uint32_t writer = (uint32_t)(rng_u64(&l->rng) % l->count);
     for (uint32_t i = 0; i < l->count; i++) {
         struct user *u = &l->users[i];
         struct vclient_config cfg = {
@@ -162,6 +165,7 @@ void load_begin(struct cluster *cl)
             .calm = rng_chance(&l->rng, 200),
             .changes_members = cl->opt->reconfig && (i == 0 || (i == 1 && l->count > 2)),
             .groups = cl->opt->groups,
+            .habit = !one_writes ? VCLIENT_ANY : i == writer ? VCLIENT_WRITER : VCLIENT_READER,
         };
 
         *u = (struct user){ .load = l, .id = i, .out = wr_init(0), .wake_us = SIM_NEVER };

@@ -23,12 +23,17 @@ struct fault {
     uint32_t shape;
     struct VEC(struct pair) blocked;
     uint32_t nodes;   /* bit per server that it concerns */
+    uint32_t strikes; /* of an ambush, so far */
+};
+struct waiting {
+    struct fault *f;
+    enum ambush where;
 };
 struct nemesis {
     struct cluster *cl;
     struct sim_rng rng;
     struct VEC(struct fault *) faults;
-    struct VEC(struct fault *) ambushes; /* wait for a server that begins to synchronise */
+    struct VEC(struct waiting) ambushes; /* in the order in which they came */
 };
 
 /* ---- choosing ---- */
@@ -98,7 +103,16 @@ static void divide(struct fault *f, uint32_t side, uint32_t bridge)
                 block_both(f, a, b);
 }
 
-enum shape { SHAPE_DIVIDED, SHAPE_LEADER_ALONE, SHAPE_ONE_ALONE, SHAPE_BRIDGE, SHAPE_RING, SHAPE_FLAPPING, SHAPES };
+enum shape {
+    SHAPE_DIVIDED,
+    SHAPE_LEADER_ALONE,
+    SHAPE_ONE_ALONE,
+    SHAPE_BRIDGE,
+    SHAPE_RING,
+    SHAPE_FLAPPING,
+    SHAPE_DEPOSED, /* the leader alone, which all others know at once: they elect another while it waits for an answer */
+    SHAPES
+};
 
 static void partition(struct fault *f)
 {
@@ -108,6 +122,13 @@ static void partition(struct fault *f)
     case SHAPE_LEADER_ALONE:
         divide(f, 1u << pick_often_leader(f)->index, UINT32_MAX);
         break;
+    case SHAPE_DEPOSED: {
+        struct node *leader = leader_of(f->cl);
+        uint32_t one = (leader ? leader : pick(f))->index;
+        divide(f, 1u << one, UINT32_MAX);
+        vnet_break_others(f->cl->net, one, all);
+        break;
+    }
     case SHAPE_ONE_ALONE:
         divide(f, 1u << pick(f)->index, UINT32_MAX);
         break;
@@ -252,7 +273,7 @@ static void rot(struct fault *f)
     for (uint32_t i = 0; i < f->cl->count; i++)
         if (f->cl->nodes[i].rotten)
             return; /* one server at a time */
-    if (!vdisk_rot(n->disk, &f->rng, &what))
+    if (!vdisk_rot(n->disk, &f->rng, f->shape % 3 == 0 ? "snapshot." : NULL, &what))
         return;
     n->rotten = true;
     world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "rots: %s", what);
@@ -265,21 +286,51 @@ static void rot(struct fault *f)
 }
 
 /* ---- ambushes ----
- * Most of what once lost data lies between a learner's ACKEPOCH and the UPTODATE that answers its acknowledgement: some milliseconds, which a fault at any time of
- * a minute seldom hits. So some faults wait for the next server that gets there. */
+ * Most of what once lost data lies between a learner's ACKEPOCH and the UPTODATE that answers its acknowledgement, or between a leader's election and a quorum's
+ * acknowledgement: some milliseconds, which a fault at any time of a minute seldom hits. So some faults wait for the next server that gets there. */
 
-static bool is_ambush(const struct fault *f)
+static enum ambush ambush_of(const struct fault *f)
 {
     switch (f->kind) {
     case SIM_FAULT_RESET:
+        return f->shape % 3 == 1 ? AMBUSH_SYNC : f->shape % 6 == 2 ? AMBUSH_LEAD : AMBUSH_NONE;
     case SIM_FAULT_DISK_ERROR:
-        return f->shape % 3 == 1;
+        return f->shape % 3 == 1 ? AMBUSH_SYNC : f->shape % 3 == 2 ? AMBUSH_MOVE : AMBUSH_NONE;
     case SIM_FAULT_KILL:
     case SIM_FAULT_POWER:
-        return f->shape % 6 == 1;
+        return f->shape % 6 == 1 ? AMBUSH_SYNC : f->shape == 4 ? AMBUSH_LEAD : f->shape == 10 ? AMBUSH_MOVE : AMBUSH_NONE;
+    case SIM_FAULT_PAUSE:
+        return f->shape % 4 == 1 ? AMBUSH_LEAD : AMBUSH_NONE;
     default:
-        return false;
+        return AMBUSH_NONE;
     }
+}
+
+static void lie_in_wait(struct fault *f, enum ambush where)
+{
+    VEC_PUSH(&f->cl->nemesis->ambushes, ((struct waiting){ f, where }));
+}
+
+/* The one that has waited longest. */
+static struct fault *take_ambush(struct nemesis *m, enum ambush where)
+{
+    for (size_t i = 0; i < m->ambushes.len; i++) {
+        struct fault *f = m->ambushes.items[i].f;
+        if (m->ambushes.items[i].where != where)
+            continue;
+        m->ambushes.len--;
+        memmove(m->ambushes.items + i, m->ambushes.items + i + 1, (m->ambushes.len - i) * sizeof(*m->ambushes.items));
+        return f;
+    }
+    return NULL;
+}
+
+static void on_resume(void *data, uint64_t life)
+{
+    struct node *n = data;
+
+    if (n->life == life && n->paused)
+        node_pause(n, false);
 }
 
 static void on_ambush(void *data, uint64_t arg)
@@ -287,47 +338,104 @@ static void on_ambush(void *data, uint64_t arg)
     struct fault *f = data;
     struct node *n = &f->cl->nodes[arg];
 
-    if (f->cl->calm || n->state != NODE_RUNNING || n->dying)
+    if (f->cl->calm || n->state != NODE_RUNNING || n->dying || n->paused)
         return;
     world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "fault %u strikes: %s", f->number, sim_fault_name(f->kind));
     if (f->kind == SIM_FAULT_RESET) {
         vnet_reset_host(f->cl->net, n->index, f->cl->count);
-        return;
+    } else if (f->kind == SIM_FAULT_PAUSE) {
+        node_pause(n, true);
+        world_at(n->w, n->w->now_us + rng_range(&f->rng, 20, 6 * f->cl->tick_ms) * MS_US, TAG_FAULT, on_resume, n, n->life);
+    } else {
+        n->hold_until_us = n->w->now_us + rng_range(&f->rng, 20, rng_chance(&f->rng, 500) ? 2000 : 8000) * MS_US;
+        node_crash(n, f->kind == SIM_FAULT_POWER, n->w->now_us);
+        world_at(n->w, n->hold_until_us, TAG_BOOT, on_boot, n, 0);
     }
-    n->hold_until_us = n->w->now_us + rng_range(&f->rng, 20, 2000) * MS_US;
-    node_crash(n, f->kind == SIM_FAULT_POWER, n->w->now_us);
-    world_at(n->w, n->hold_until_us, TAG_BOOT, on_boot, n, 0);
 }
 
-static void forget_ambush(struct fault *f)
+static void on_end(void *data, uint64_t arg);
+
+/* What its disk does next goes wrong. */
+static void strike_disk(struct fault *f, struct node *n)
 {
-    struct nemesis *m = f->cl->nemesis;
-    size_t kept = 0;
-
-    for (size_t i = 0; i < m->ambushes.len; i++)
-        if (m->ambushes.items[i] != f)
-            m->ambushes.items[kept++] = m->ambushes.items[i];
-    m->ambushes.len = kept;
-}
-
-void nemesis_synchronises(struct node *n)
-{
-    struct nemesis *m = n->cl->nemesis;
-
-    if (n->cl->calm || m->ambushes.len == 0)
-        return;
-    struct fault *f = m->ambushes.items[0];
-    forget_ambush(f);
+    world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "fault %u strikes: %s", f->number, sim_fault_name(f->kind));
     if (f->kind != SIM_FAULT_DISK_ERROR) {
-        world_at(n->w, n->w->now_us + rng_skewed(&f->rng, 50, 40 * MS_US), TAG_FAULT, on_ambush, f, n->index);
+        vdisk_trap(n->disk, (int32_t)rng_range(&f->rng, 0, 12), on_trapped, n);
         return;
     }
     f->nodes = 1u << n->index;
-    world_line(n->w, SIM_LINE_FAULT, n->sid, 0, "fault %u strikes: %s", f->number, sim_fault_name(f->kind));
+    if (!f->active) /* its time was over before anybody came */
+        world_at(n->w, n->w->now_us + SEC_US, TAG_FAULT, on_end, f, 0);
+    f->active = true;
+    if (ambush_of(f) == AMBUSH_MOVE && ++f->strikes < 4) /* a bad place of the disk is met again */
+        lie_in_wait(f, AMBUSH_MOVE);
     if (rng_chance(&f->rng, 700))
         vdisk_fail_write(n->disk, (int32_t)rng_range(&f->rng, 0, 3));
     else
         vdisk_fail_sync(n->disk, (int32_t)rng_range(&f->rng, 0, 2));
+}
+
+void nemesis_lurks(struct node *n, enum ambush where)
+{
+    struct fault *f = n->cl->calm ? NULL : take_ambush(n->cl->nemesis, where);
+
+    if (!f)
+        return;
+    if (f->kind == SIM_FAULT_DISK_ERROR || where == AMBUSH_MOVE)
+        strike_disk(f, n);
+    else
+        world_at(n->w, n->w->now_us + (where == AMBUSH_SYNC ? rng_skewed(&f->rng, 50, 40 * MS_US) : rng_range(&f->rng, 500, 12 * MS_US)),
+                 TAG_FAULT, on_ambush, f, n->index);
+}
+
+/* ---- all of them at once ---- */
+
+/* Trouble with what all servers share: often the network goes first, so that whoever leads has alone what is proposed after that. They come back one
+ * after the other, often before their clients do, and often the trouble is not over: it strikes at the first that begins to lead. */
+static void on_all_down(void *data, uint64_t arg)
+{
+    struct fault *f = data;
+    struct cluster *cl = f->cl;
+
+    (void)arg;
+    unblock_all(f);
+    if (!f->active || cl->calm)
+        return;
+    for (uint32_t i = 0; i < cl->count; i++) {
+        struct node *n = &cl->nodes[i];
+        for (uint32_t c = 0; c < cl->clients; c++)
+            block_both(f, cl->count + c, i);
+        if (n->state != NODE_RUNNING || n->dying)
+            continue;
+        n->hold_until_us = n->w->now_us + rng_range(&f->rng, 10, 1500) * MS_US;
+        node_crash(n, f->kind == SIM_FAULT_POWER, n->w->now_us);
+        world_at(n->w, n->hold_until_us, TAG_BOOT, on_boot, n, 0);
+    }
+    for (uint32_t i = 0; i < 2; i++)
+        if (rng_chance(&f->rng, 600))
+            lie_in_wait(f, AMBUSH_LEAD);
+}
+
+static bool is_for_all(const struct fault *f)
+{
+    return (f->kind == SIM_FAULT_KILL || f->kind == SIM_FAULT_POWER) && (f->shape == 2 || f->shape == 8);
+}
+
+static void all_down(struct fault *f)
+{
+    struct cluster *cl = f->cl;
+    uint32_t network = (uint32_t)rng_range(&f->rng, 0, 9), side = (uint32_t)rng_u64(&f->rng);
+    const struct node *leader = leader_of(cl);
+    int64_t after_us = network < 8 ? rng_range(&f->rng, 5, 4 * cl->tick_ms) * MS_US : 0; /* at 5 ticks a leader would give up */
+
+    if (network < 2)
+        divide(f, side, UINT32_MAX);
+    for (uint32_t a = 0; a < cl->count && network >= 2 && network < 8; a++)
+        for (uint32_t b = 0; b < cl->count; b++)
+            if (network < 4 || &cl->nodes[a] == leader) /* or it hears all others, whom it does not reach */
+                block(f, a, b);
+    world_at(cl->w, cl->w->now_us + after_us, TAG_FAULT, on_all_down, f, 0);
+    f->until_us = cl->w->now_us + after_us + (rng_chance(&f->rng, 800) ? rng_range(&f->rng, 500, 10000) : 1) * MS_US;
 }
 
 /* ---- begin and end ---- */
@@ -419,8 +527,13 @@ static void begin(struct fault *f)
 {
     struct cluster *cl = f->cl;
 
-    if (is_ambush(f)) {
-        VEC_PUSH(&cl->nemesis->ambushes, f);
+    if (ambush_of(f) != AMBUSH_NONE) {
+        f->nodes = 0; /* none yet */
+        lie_in_wait(f, ambush_of(f));
+        return;
+    }
+    if (is_for_all(f)) {
+        all_down(f);
         return;
     }
     switch (f->kind) {
@@ -479,8 +592,6 @@ static void begin(struct fault *f)
 static void end(struct fault *f)
 {
     unblock_all(f);
-    if (f->kind != SIM_FAULT_RESET)
-        forget_ambush(f);
     switch (f->kind) {
     case SIM_FAULT_SILENCE:
         vnet_loud(f->cl->net);
@@ -564,11 +675,14 @@ static void plan_one(struct nemesis *m, enum sim_fault kind, int64_t at_us, int6
     VEC_PUSH(&m->faults, f);
     bool skipped = is_skipped(cl->opt, f->number);
     if (kind == SIM_FAULT_PARTITION) {
-        static const char *const shapes[] = { "divided", "leader alone", "one alone", "bridge", "ring", "flapping" };
+        static const char *const shapes[] = { "divided", "leader alone", "one alone", "bridge", "ring", "flapping", "leader deposed" };
         snprintf(shape, sizeof(shape), " (%s)", shapes[f->shape]);
     }
-    if (is_ambush(f))
-        snprintf(shape, sizeof(shape), " (in a synchronisation)");
+    static const char *const places[] = { "", " (in a synchronisation)", " (when a leader begins)", " (when a history is changed)" };
+    if (ambush_of(f) != AMBUSH_NONE)
+        snprintf(shape, sizeof(shape), "%s", places[ambush_of(f)]);
+    if (is_for_all(f))
+        snprintf(shape, sizeof(shape), " (all servers)");
     struct sim_planned_fault p = { f->number, kind, f->from_us, f->until_us, x_asprintf("%s%s", sim_fault_text(kind), shape), skipped };
     VEC_PUSH(&cl->w->result->schedule, p);
     if (!skipped)

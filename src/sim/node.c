@@ -180,6 +180,8 @@ static void host_log_close(void *data)
     log_drain(n);
     n->moving = n->moving || !n->dying;
     snap_wait(n); /* it purges logs, too */
+    if (!n->dying)
+        nemesis_lurks(n, AMBUSH_MOVE);
     if (n->dying || txnlog_roll(n->log, &err) == 0)
         return;
     node_die_at(n, node_time(n), false, err.text);
@@ -412,6 +414,11 @@ static void on_sending(void *data, bool to_leader, struct buf packets)
         inv_sending(n, to_leader, packets);
 }
 
+static void on_leading(void *data)
+{
+    nemesis_lurks(data, AMBUSH_LEAD);
+}
+
 static const struct vnet_ops node_ops = { on_accepted, on_look, on_lag };
 
 /* ---- life ---- */
@@ -461,6 +468,7 @@ static void start_process(struct node *n, struct tree *tree)
         .which = (uint64_t)n->sid << 32 | n->life,
         .now_ms = host_now_ms,
         .sending = on_sending,
+        .leading = on_leading,
         .data = n,
         .events = peer_net_events(n->peer),
     };

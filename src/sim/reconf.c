@@ -209,7 +209,7 @@ static void host_config_seen(void *data, struct quorum_config *c)
     world_line(n->w, SIM_LINE_ROLE, n->sid, 0, c ? "counts with the proposed configuration 0x%llx" : "counts with no proposed configuration%.0llu",
                c ? u(c->version) : 0);
     if (c && rng_chance(&n->rng, 300))
-        nemesis_synchronises(n); /* what waits for a server that is at its weakest strikes here, too */
+        nemesis_lurks(n, AMBUSH_SYNC); /* what waits for a server that is at its weakest strikes here, too */
 }
 
 static void host_config_active(void *data, struct quorum_config *c)

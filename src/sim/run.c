@@ -77,7 +77,7 @@ static void cluster_begin(struct cluster *cl, struct world *w, const struct sim_
     ASSERT(cl->clients <= CLIENTS_MAX);
     cl->tick_ms = ticks[rng_u64(&r) % ARRAY_LEN(ticks)];
     cl->snap_count = (uint32_t)rng_range(&r, 10, 400);
-    cl->commit_log_count = rng_chance(&r, 700) ? (int32_t)rng_range(&r, 5, 100) : 500;
+    cl->commit_log_count = rng_chance(&r, 500) ? (int32_t)rng_range(&r, 5, 100) : 500;
     cl->config = make_config(cl, &r);
     reconf_begin(cl);
     cl->net = vnet_new(w, cl->count + cl->clients);

@@ -36,10 +36,14 @@ struct vclient *vclient_new(const struct vclient_config *cfg, struct history *hi
     v->io = *io;
     v->rng = cfg->seed;
     v->gives_up = vclient_random(v, 2) == 0;
-    v->focused = vclient_random(v, 4) == 0;
-    if (cfg->changes_members)
+    v->focused = vclient_random(v, 4) == 0 || cfg->habit != VCLIENT_ANY;
+    v->reader = v->focused && vclient_random(v, 2) == 0;
+    if (cfg->habit != VCLIENT_ANY)
+        v->reader = cfg->habit == VCLIENT_READER;
+    if (cfg->changes_members) {
         v->focused = true; /* what ACLs forbid is not forbidden to it, and so not to be judged */
-    else if (v->focused) /* some have to be there in the moment when an old leader does not know yet that it is deposed */
+        v->reader = false;
+    } else if (v->focused) /* some have to be there in the moment when an old leader does not know yet that it is deposed */
         v->cfg.think_ms = MAX(v->cfg.think_ms / 5, 1);
     v->dial_at_us = now_us + (int64_t)vclient_random(v, RECONNECT_MAX_US / 4);
     v->server = (uint32_t)vclient_random(v, cfg->server_count);

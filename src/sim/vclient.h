@@ -27,6 +27,11 @@ struct vclient_io {
     void (*hangup)(void *data, uint32_t client);
     void *data;
 };
+enum vclient_habit {
+    VCLIENT_ANY,     /* as its seed says */
+    VCLIENT_READER,  /* reads registers behind a sync and never writes: a write that nobody answers would hold back what follows */
+    VCLIENT_WRITER,  /* writes and reads registers, nearly nothing else */
+};
 struct vclient_config {
     uint32_t id;
     uint32_t server_count; /* servers are 0 .. server_count - 1 */
@@ -38,6 +43,7 @@ struct vclient_config {
     bool changes_members;  /* asks for reconfigurations, as the superuser; else reads and writes registers only */
     bool groups;           /* ... with weights now and then */
     bool calm;             /* never closes, abandons or moves its session of its own will */
+    enum vclient_habit habit;
 };
 
 struct vclient;

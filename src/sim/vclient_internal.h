@@ -33,6 +33,7 @@ struct vclient {
     int32_t timeout_ms; /* negotiated */
     int64_t last_zxid;
     bool focused;       /* reads and writes registers only, and much oftener */
+    bool reader;        /* ... and never writes */
     bool gives_up;      /* declares its session dead by itself at 4/3 of the timeout */
     int64_t alive_us;   /* when the session was heard of last */
 

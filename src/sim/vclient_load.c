@@ -312,7 +312,11 @@ static void one(struct vclient *v, int64_t now_us)
         return;
     }
     if (v->focused && (v->cfg.changes_members || vclient_random(v, 20) > 0)) {
-        (vclient_random(v, 3) == 0 ? do_set : do_sync_get)(v, now_us);
+        (!v->reader && vclient_random(v, 3) == 0 ? do_set : do_sync_get)(v, now_us);
+        return;
+    }
+    if (v->reader) {
+        (vclient_random(v, 2) ? do_get : do_exists)(v, now_us);
         return;
     }
     for (size_t i = 0; i < ARRAY_LEN(load); i++)

@@ -38,6 +38,12 @@ struct name_change {
     int64_t issued_us, durable_us;
 };
 
+struct rotten {
+    char *path;
+    size_t at;
+    uint8_t mask;
+};
+
 struct vdisk {
     struct vfs vfs;
     struct world *w;
@@ -51,9 +57,7 @@ struct vdisk {
     void (*renamed)(void *data, const char *path, struct buf content, int64_t at_us);
     void *renamed_data;
     uint64_t ops;
-    char *rotten; /* path of the file that rotted last; NULL: none */
-    size_t rotten_at;
-    uint8_t rotten_mask;
+    struct VEC(struct rotten) rotten; /* what rotted last */
     struct VEC(struct inode *) inodes;
     struct entries live, durable;
     struct VEC(struct name_change) names;
@@ -351,6 +355,26 @@ static int64_t sync_end(struct vdisk *d)
     return MAX(d->now_us, d->stalled_until_us) + rng_skewed(&d->rng, d->sync_from_us, d->sync_to_us);
 }
 
+/* The pages are clean for the kernel, and were never written; whether they still show it (`seen`) is luck. A length is the file system's own: it stays
+ * in its journal, and is made durable later or not at all with everything else. */
+static void lose_writes(struct inode *f, bool seen)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < f->pending.len; i++) {
+        if (f->pending.items[i].resize)
+            f->pending.items[kept++] = f->pending.items[i];
+        else
+            free(f->pending.items[i].p);
+    }
+    f->pending.len = kept;
+    if (seen)
+        return;
+    bytes_copy(&f->live, &f->durable);
+    for (size_t i = 0; i < kept; i++)
+        apply(&f->live, &f->pending.items[i]);
+}
+
 static int disk_sync(struct vfs_file *h)
 {
     struct vdisk *d = h->d;
@@ -363,9 +387,7 @@ static int disk_sync(struct vfs_file *h)
     int64_t end = sync_end(d);
     if (d->fail_sync >= 0 && d->fail_sync-- == 0) {
         took(d, end - d->now_us);
-        changes_free(f, 0); /* the pages are clean for the kernel, and were never written */
-        if (rng_chance(&d->rng, 500))
-            bytes_copy(&f->live, &f->durable);
+        lose_writes(f, rng_chance(&d->rng, 500));
         errno = EIO;
         return RC_IO;
     }
@@ -381,8 +403,9 @@ static int disk_truncate(struct vfs_file *h, int64_t size)
 
     if (rc < 0 || !h->inode)
         return RC_IO;
-    if (h->d->full && size > (int64_t)h->inode->live.n)
-        return RC_NOSPACE;
+    rc = write_fault(h->d, size > (int64_t)h->inode->live.n);
+    if (rc < 0)
+        return rc;
     changed(h->inode, (struct change){ .resize = true, .at = size }, h->d->now_us);
     return 0;
 }
@@ -434,6 +457,9 @@ static int disk_rename(void *ctx, const char *from, const char *to)
         errno = ENOENT;
         return RC_NOTFOUND;
     }
+    rc = write_fault(d, false);
+    if (rc < 0)
+        return rc;
     struct inode *f = e->inode;
     name_changed(d, from, to, f);
     if (d->renamed)
@@ -453,6 +479,9 @@ static int disk_remove(void *ctx, const char *path)
         errno = ENOENT;
         return RC_NOTFOUND;
     }
+    rc = write_fault(d, false);
+    if (rc < 0)
+        return rc;
     name_changed(d, path, NULL, e->inode);
     settle_names(d, d->w->now_us);
     sweep(d);
@@ -536,6 +565,13 @@ struct vdisk *vdisk_new(struct world *w, uint64_t which)
     return d;
 }
 
+static void forget_rot(struct vdisk *d)
+{
+    for (size_t i = 0; i < d->rotten.len; i++)
+        free(d->rotten.items[i].path);
+    d->rotten.len = 0;
+}
+
 static void forget_all(struct vdisk *d)
 {
     for (size_t i = 0; i < d->names.len; i++)
@@ -548,8 +584,7 @@ static void forget_all(struct vdisk *d)
     d->inodes.len = 0;
     entries_free(&d->live);
     entries_free(&d->durable);
-    free(d->rotten);
-    d->rotten = NULL;
+    forget_rot(d);
 }
 
 void vdisk_free(struct vdisk *d)
@@ -557,6 +592,7 @@ void vdisk_free(struct vdisk *d)
     if (!d)
         return;
     forget_all(d);
+    VEC_FREE(&d->rotten);
     VEC_FREE(&d->names);
     VEC_FREE(&d->inodes);
     VEC_FREE(&d->handles);
@@ -804,23 +840,10 @@ static bool may_rot(const struct entry *e)
            (strncmp(name, "log.", 4) == 0 || strncmp(name, "snapshot.", 9) == 0);
 }
 
-bool vdisk_rot(struct vdisk *d, struct sim_rng *r, char **ret_what)
+static char *rot_one(struct vdisk *d, struct entry *e, struct sim_rng *r)
 {
-    struct VEC(struct entry *) can = { 0 };
-
-    for (size_t i = 0; i < d->inodes.len; i++)
-        settle(d->inodes.items[i], d->w->now_us);
-    settle_names(d, d->w->now_us);
-    for (size_t i = 0; i < d->live.len; i++)
-        if (may_rot(&d->live.items[i]))
-            VEC_PUSH(&can, &d->live.items[i]);
-    if (can.len == 0) {
-        VEC_FREE(&can);
-        return false;
-    }
-    struct entry *e = can.items[rng_u64(r) % can.len];
-    VEC_FREE(&can);
     size_t used = e->inode->live.n;
+
     while (used > 1 && e->inode->live.p[used - 1] == 0)
         used--; /* padding says nothing */
     if (used > SECTOR && strstr(e->path, "snapshot."))
@@ -830,22 +853,43 @@ bool vdisk_rot(struct vdisk *d, struct sim_rng *r, char **ret_what)
     e->inode->live.p[at] ^= mask;
     if (at < e->inode->durable.n)
         e->inode->durable.p[at] = e->inode->live.p[at];
-    free(d->rotten);
-    d->rotten = x_strdup(e->path);
-    d->rotten_at = at;
-    d->rotten_mask = mask;
-    *ret_what = x_asprintf("byte %zu of %s", at, e->path);
-    return true;
+    VEC_PUSH(&d->rotten, ((struct rotten){ x_strdup(e->path), at, mask }));
+    return x_asprintf("byte %zu of %s", at, e->path);
+}
+
+bool vdisk_rot(struct vdisk *d, struct sim_rng *r, const char *of, char **ret_what)
+{
+    struct VEC(struct entry *) can = { 0 };
+
+    for (size_t i = 0; i < d->inodes.len; i++)
+        settle(d->inodes.items[i], d->w->now_us);
+    settle_names(d, d->w->now_us);
+    forget_rot(d);
+    for (size_t i = 0; i < d->live.len; i++)
+        if (may_rot(&d->live.items[i]) && (!of || strstr(d->live.items[i].path, of)))
+            VEC_PUSH(&can, &d->live.items[i]);
+    bool found = can.len > 0;
+    if (found && of) {
+        for (size_t i = 0; i < can.len; i++)
+            free(rot_one(d, can.items[i], r));
+        *ret_what = x_asprintf("a byte in each of %zu files %s*", can.len, of);
+    } else if (found) {
+        *ret_what = rot_one(d, can.items[rng_u64(r) % can.len], r);
+    }
+    VEC_FREE(&can);
+    return found;
 }
 
 void vdisk_mend(struct vdisk *d)
 {
-    struct entry *e = d->rotten ? find(&d->live, d->rotten) : NULL;
+    for (size_t i = 0; i < d->rotten.len; i++) {
+        const struct rotten *r = &d->rotten.items[i];
+        struct entry *e = find(&d->live, r->path);
 
-    if (e && d->rotten_at < e->inode->live.n)
-        e->inode->live.p[d->rotten_at] ^= d->rotten_mask;
-    if (e && d->rotten_at < e->inode->durable.n)
-        e->inode->durable.p[d->rotten_at] ^= d->rotten_mask;
-    free(d->rotten);
-    d->rotten = NULL;
+        if (e && r->at < e->inode->live.n)
+            e->inode->live.p[r->at] ^= r->mask;
+        if (e && r->at < e->inode->durable.n)
+            e->inode->durable.p[r->at] ^= r->mask;
+    }
+    forget_rot(d);
 }

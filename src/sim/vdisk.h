@@ -27,7 +27,7 @@ void vdisk_set_speed(struct vdisk *d, int64_t from_us, int64_t to_us);
 /* Syncs that begin before until_us end after it. */
 void vdisk_stall(struct vdisk *d, int64_t until_us);
 void vdisk_set_full(struct vdisk *d, bool full);
-/* The k-th write (0: the next), or the k-th sync from now, answers RC_IO; what the sync was to make durable never will be. -1: none. */
+/* The k-th write (0: the next; a truncation, renaming or removal counts as one), or the k-th sync from now, answers RC_IO; what the sync was to make durable never will be. -1: none. */
 void vdisk_fail_write(struct vdisk *d, int32_t k);
 void vdisk_fail_sync(struct vdisk *d, int32_t k);
 /* After k more changes nothing reaches the disk any more: fn is called, at the time of that operation; the caller then crashes. */
@@ -39,8 +39,9 @@ enum vdisk_crash { VDISK_KILL, VDISK_POWER };
 /* The process ended at at_us, in the past of whatever it did ahead of time. Its handles are dead, which it still has to close. Clears a trap. */
 void vdisk_crash(struct vdisk *d, enum vdisk_crash how, int64_t at_us);
 
-/* Changes one byte at rest of some file of the log or snapshots. False: there is none. ret_what: one line, owned. */
-bool vdisk_rot(struct vdisk *d, struct sim_rng *r, char **ret_what);
+/* Changes one byte at rest of some file of the log or snapshots, or one in each file whose name contains `of` (not NULL: "snapshot."). False:
+ * there is none. ret_what: one line, owned. */
+bool vdisk_rot(struct vdisk *d, struct sim_rng *r, const char *of, char **ret_what);
 /* What rotted last is as it was. */
 void vdisk_mend(struct vdisk *d);
 /* A file that somebody else puts there, durable at once, whatever the faults. */

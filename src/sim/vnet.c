@@ -517,6 +517,19 @@ void vnet_reset_host(struct vnet *n, uint32_t host, uint32_t hosts)
     }
 }
 
+void vnet_break_others(struct vnet *n, uint32_t host, uint32_t hosts)
+{
+    for (size_t i = 0; i < n->conns.len; i++) {
+        struct conn *c = n->conns.items[i];
+        int other = c->host[0] == host ? 1 : 0;
+
+        if (c->host[0] >= hosts || c->host[1] >= hosts || (c->host[0] != host && c->host[1] != host) || !c->sock[other])
+            continue;
+        c->sock[other]->state = VSOCK_BROKEN;
+        look(c, other);
+    }
+}
+
 bool vnet_silence_some(struct vnet *n, struct sim_rng *r, uint32_t hosts)
 {
     struct conn *c = some_conn(n, r, hosts);

@@ -54,6 +54,8 @@ void vnet_set_delay(struct vnet *n, uint32_t from, uint32_t to, int64_t from_us,
 /* Some connection between servers (below host `servers`) is reset, or carries nothing any more (until `loud`). False: there is none. */
 bool vnet_reset_some(struct vnet *n, struct sim_rng *r, uint32_t hosts);
 void vnet_reset_host(struct vnet *n, uint32_t host, uint32_t hosts); /* all of this host's to servers */
+/* The far ends of this host's connections to servers break, as when something on the way refuses what the others send; it hears nothing of it. */
+void vnet_break_others(struct vnet *n, uint32_t host, uint32_t hosts);
 bool vnet_silence_some(struct vnet *n, struct sim_rng *r, uint32_t hosts);
 void vnet_loud(struct vnet *n);
 

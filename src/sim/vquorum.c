@@ -464,6 +464,8 @@ static struct vqconn *peer_of(const struct qnet *q, uint64_t conn)
 static int q_lead_start(struct qnet *q)
 {
     q->leading = true;
+    if (q->opt.leading)
+        q->opt.leading(q->opt.data);
     vnet_listen(q->opt.net, q->opt.host, VPORT_QUORUM, true);
     return 0;
 }

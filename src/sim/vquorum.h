@@ -20,6 +20,7 @@ struct vquorum_options {
     int64_t (*now_ms)(void *data);
     /* Before packets leave for the leader (to_leader), or for a learner. For those who check. */
     void (*sending)(void *data, bool to_leader, struct buf packets);
+    void (*leading)(void *data); /* it was elected, and begins to wait for learners; may be NULL */
     void *data;
     struct qnet_events events;
 };

@@ -193,11 +193,58 @@ static void test_failed_sync_loses(void **state)
     }
 }
 
+/* What changes no bytes is written, too: lengths and names. */
+static void test_failed_metadata(void **state)
+{
+    struct stage s;
+
+    begin(&s, 1);
+    struct vfs_file *f = open_file(&s, "/a/x");
+    put(&s, f, "hello", 0);
+    vdisk_fail_write(s.d, 0);
+    assert_int_equal(s.vfs->truncate(f, 2), RC_IO);
+    vdisk_fail_write(s.d, 0);
+    assert_int_equal(s.vfs->rename(s.vfs->ctx, "/a/x", "/a/y"), RC_IO);
+    vdisk_fail_write(s.d, 0);
+    assert_int_equal(s.vfs->remove(s.vfs->ctx, "/a/x"), RC_IO);
+    assert_true(holds(&s, "/a/x", "hello"));
+    assert_int_equal(s.vfs->truncate(f, 2), 0);
+    s.vfs->close(f);
+    assert_true(holds(&s, "/a/x", "he"));
+    end(&s);
+}
+
+/* One file at random, or all of a kind. */
+static void test_rot(void **state)
+{
+    static const char *const paths[] = { "/a/snapshot.1", "/a/snapshot.2", "/a/log.1" };
+    struct sim_rng r = rng_split(1, RNG_FAULTS, 1);
+    struct stage s;
+    char *what;
+
+    begin(&s, 1);
+    assert_false(vdisk_rot(s.d, &r, NULL, &what));
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        struct vfs_file *f = open_file(&s, paths[i]);
+        put(&s, f, "hello", 0);
+        assert_int_equal(s.vfs->sync(f), 0);
+        s.vfs->close(f);
+    }
+    s.w.now_us = vdisk_time(s.d);
+    assert_true(vdisk_rot(s.d, &r, "snapshot.", &what));
+    free(what);
+    assert_false(holds(&s, paths[0], "hello") || holds(&s, paths[1], "hello"));
+    assert_true(holds(&s, paths[2], "hello"));
+    assert_false(vdisk_rot(s.d, &r, "nothing.", &what));
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kill_keeps_all), cmocka_unit_test(test_power),  cmocka_unit_test(test_ahead_of_time),
         cmocka_unit_test(test_faults),         cmocka_unit_test(test_failed_sync_loses),
+        cmocka_unit_test(test_failed_metadata), cmocka_unit_test(test_rot),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

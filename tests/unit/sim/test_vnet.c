@@ -212,11 +212,38 @@ static void test_reset_and_silence(void **state)
     end(&s);
 }
 
+/* One side is told, the other finds out when the link is back. */
+static void test_broken_at_the_far_end(void **state)
+{
+    struct stage s;
+    uint8_t in[1];
+
+    begin(&s, 5);
+    struct vsock *a = connect_ab(&s);
+    vnet_block(s.n, A, B, true);
+    vnet_block(s.n, B, A, true);
+    vnet_break_others(s.n, A, HOSTS);
+    assert_int_equal(vsock_state(s.accepted), VSOCK_BROKEN);
+    assert_int_equal(vsock_recv(s.accepted, in, 1), RC_CLOSED);
+    vsock_close(s.accepted, false);
+    assert_int_equal(vsock_send(a, "x", 1), 1);
+    run_ms(&s, 1000);
+    assert_int_equal(vsock_state(a), VSOCK_OPEN);
+    vnet_block(s.n, A, B, false);
+    vnet_block(s.n, B, A, false);
+    run_ms(&s, 1000);
+    assert_int_equal(vsock_state(a), VSOCK_BROKEN);
+    vsock_close(a, false);
+    run_ms(&s, 100);
+    end(&s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_bytes), cmocka_unit_test(test_window),           cmocka_unit_test(test_blocked),
         cmocka_unit_test(test_ends),  cmocka_unit_test(test_reset_and_silence),
+        cmocka_unit_test(test_broken_at_the_far_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
