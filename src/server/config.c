@@ -460,45 +460,6 @@ int server_config_members(struct server_config *cfg, struct storage_error *err)
 
 /* ---- life ---- */
 
-void server_config_init(struct server_config *cfg)
-{
-    *cfg = (struct server_config){
-        .client_port = -1,
-        .tick_ms = 3000,
-        .min_session_ms = -1,
-        .max_session_ms = -1,
-        .max_client_cnxns = 60,
-        .backlog = -1,
-        .max_buffer = ZK_MAX_BUFFER_DEFAULT,
-        .extra_size = -1,
-        .snap_count = 100000,
-        .snap_size_limit_kb = 4194304,
-        .prealloc_kb = 65536,
-        .snap_retain_count = 3,
-        .four_letter_whitelist = x_strdup("srvr"),
-        .force_sync = true,
-        .digest_enabled = true,
-        .dir_autocreate = true,
-        .last_zxid_section = true,
-        .container_check_ms = 60000,
-        .container_max_per_minute = 10000,
-        .sessionless_timeout_ms = 10000,
-        .global_outstanding_limit = 1000,
-        .fsync_warn_ms = 1000,
-        .standalone_enabled = true,
-        .observer_log = true,
-        .leader_serves = true,
-        .quorum_cnxn_timeout_ms = -1,
-        .election_bind_tries = 3,
-        .epoch_wait_ms = -1,
-        .election_alg = 3,
-        .cnx_timeout_ms = 5000,
-        .election_min_ms = 25, /* a vote that crosses with a server's loss of its leader is not answered: only repetition tells it */
-        .election_max_ms = 2000,
-        .leader_connect_delay_ms = 100,
-    };
-}
-
 /* Every string that a key sets is found by the table: none can be forgotten when a configuration is copied or freed. Some are passwords. */
 static char **string_at(struct server_config *cfg, const struct key *k)
 {

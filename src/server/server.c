@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "resolver.h"
+#include "server/defaults.h"
 #include "server_internal.h"
 #include "zab/quorum.h"
 
@@ -39,31 +40,10 @@ static void config_settle(struct server_config *cfg)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-    if (cfg->min_session_ms < 0)
-        cfg->min_session_ms = 2 * cfg->tick_ms;
-    if (cfg->max_session_ms < 0)
-        cfg->max_session_ms = 20 * cfg->tick_ms;
+    server_config_settle(cfg);
     if (cfg->net_threads <= 0)
         cfg->net_threads = (int32_t)MAX(1, cores - 1);
     cfg->net_threads = MIN(cfg->net_threads, NET_THREADS_MAX);
-    if (cfg->extra_size < 0)
-        cfg->extra_size = MAX((int64_t)cfg->max_buffer, 1024);
-}
-
-static struct storage_config storage_of(const struct server_config *cfg)
-{
-    return (struct storage_config){
-        .vfs = cfg->vfs ? cfg->vfs : vfs_posix(),
-        .data_dir = cfg->data_dir,
-        .log_dir = cfg->log_dir,
-        .prealloc_bytes = cfg->prealloc_kb * 1024,
-        .no_force_sync = !cfg->force_sync,
-        .trust_empty = cfg->trust_empty,
-        .compression = cfg->snapshot_compression ? cfg->snapshot_compression : "",
-        .no_last_zxid_section = !cfg->last_zxid_section,
-        .max_record = (uint32_t)MAX(INT64_C(64) << 20, (int64_t)cfg->max_buffer + cfg->extra_size + 4096), /* all that the core lets pass */
-        .tree = { .extended_types = cfg->extended_types, .no_digest = !cfg->digest_enabled, .skip_acl = cfg->skip_acl },
-    };
 }
 
 /* One server alone: the reference has no answer either. */
@@ -75,27 +55,12 @@ static int32_t reconfig_alone(void *data, const struct reconfig_request *q, int6
 
 static struct core_config core_of(const struct server_config *cfg)
 {
-    return (struct core_config){
-        .server_id = 1,
-        .tick_ms = cfg->tick_ms,
-        .min_session_ms = cfg->min_session_ms,
-        .max_session_ms = cfg->max_session_ms,
-        .skip_acl = cfg->skip_acl,
-        .enforce_quota = cfg->enforce_quota,
-        .extended_types = cfg->extended_types,
-        .no_digest = !cfg->digest_enabled,
-        .local_sessions = cfg->local_sessions,
-        .local_upgrade = cfg->local_upgrade,
-        .refuse_leading = !cfg->leader_serves,
-        .snap_count = cfg->snap_count,
-        .snap_size_bytes = cfg->snap_size_limit_kb > 0 ? cfg->snap_size_limit_kb * 1024 : -1,
-        .container_check_ms = cfg->container_check_ms,
-        .container_max_per_minute = cfg->container_max_per_minute,
-        .container_max_never_used_ms = cfg->container_max_never_used_ms,
-        .reconfig = cfg->reconfig_enabled ? reconfig_alone : NULL,
-        .max_txn = (uint32_t)MIN((int64_t)cfg->max_buffer + cfg->extra_size, INT32_MAX),
-        .seed = (uint64_t)clock_wall_ms() * 0x9E3779B97F4A7C15u ^ (uint64_t)getpid(),
-    };
+    struct core_config c = server_core_config(cfg);
+
+    c.server_id = 1;
+    c.reconfig = cfg->reconfig_enabled ? reconfig_alone : NULL;
+    c.seed = (uint64_t)clock_wall_ms() * 0x9E3779B97F4A7C15u ^ (uint64_t)getpid();
+    return c;
 }
 
 /* ---- disk ---- */
@@ -206,7 +171,9 @@ static struct server *server_new(const struct server_config *cfg)
     server_config_copy(&s->own_cfg, cfg);
     config_settle(&s->own_cfg);
     s->cfg = &s->own_cfg;
-    s->storage = storage_of(s->cfg);
+    s->storage = server_storage_config(s->cfg);
+    if (!s->storage.vfs)
+        s->storage.vfs = vfs_posix();
     s->core_waker.fd = -1;
     s->net_count = (uint32_t)s->cfg->net_threads;
     s->lock = treelock_new(s->net_count + 1);

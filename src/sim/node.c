@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "reconf.h"
+#include "server/defaults.h"
 #include "zab/zab.h"
 
 enum { APPLY_BATCH = 256, TURN_FROM_US = 3, TURN_TO_US = 60 };
@@ -423,23 +424,6 @@ static const struct vnet_ops node_ops = { on_accepted, on_look, on_lag };
 
 /* ---- life ---- */
 
-static struct core_config core_config_of(struct node *n)
-{
-    return (struct core_config){
-        .server_id = n->sid,
-        .tick_ms = n->cfg.tick_ms,
-        .min_session_ms = 2 * n->cfg.tick_ms,
-        .max_session_ms = 20 * n->cfg.tick_ms,
-        .extended_types = true,
-        .snap_count = n->cfg.snap_count,
-        .snap_size_bytes = -1,
-        .container_check_ms = n->cfg.container_check_ms,
-        .container_max_per_minute = n->cfg.container_max_per_minute,
-        .max_txn = n->cfg.max_buffer + (uint32_t)n->cfg.extra_size,
-        .seed = rng_u64(&n->rng),
-    };
-}
-
 static void broken(struct node *n, int rc, const char *text)
 {
     n->state = NODE_BROKEN;
@@ -455,7 +439,7 @@ static void broken(struct node *n, int rc, const char *text)
 
 static void start_process(struct node *n, struct tree *tree)
 {
-    struct core_config core = core_config_of(n);
+    struct core_config core = server_core_config(&n->cfg);
     struct vquorum_options opt = {
         .w = n->w,
         .net = n->cl->net,
@@ -473,6 +457,8 @@ static void start_process(struct node *n, struct tree *tree)
         .events = peer_net_events(n->peer),
     };
 
+    core.server_id = n->sid;
+    core.seed = rng_u64(&n->rng);
     n->tree = tree;
     peer_core_config(n->peer, &core);
     n->core = core_new(&core, tree, mono_ms(n), wall_ms(n));
@@ -571,6 +557,30 @@ static void on_renamed(void *data, const char *path, struct buf content, int64_t
     inv_epoch_file(data, path, content);
 }
 
+/* As shipped, but for what a seed varies, what zoo.cfg has to say in an ensemble, and what would be too large or too rare for a minute. */
+static void configure(struct node *n)
+{
+    struct server_config *cfg = &n->cfg;
+
+    server_config_init(cfg);
+    free(cfg->four_letter_whitelist); /* all else here is borrowed */
+    cfg->four_letter_whitelist = NULL;
+    cfg->data_dir = n->dir;
+    cfg->vfs = vdisk_vfs(n->disk);
+    cfg->tick_ms = n->cl->tick_ms;
+    cfg->init_limit = 10;
+    cfg->sync_limit = 5;
+    cfg->snap_count = n->cl->snap_count;
+    cfg->commit_log_count = n->cl->commit_log_count;
+    cfg->snapshot_size_factor = rng_chance(&n->rng, 500) ? (char *)"1" : NULL;
+    cfg->extended_types = true;
+    cfg->prealloc_kb = 32;
+    cfg->snap_size_limit_kb = -1; /* no log gets there */
+    cfg->container_check_ms = 10000;
+    server_config_settle(cfg);
+    n->storage = server_storage_config(cfg);
+}
+
 void node_init(struct node *n, struct cluster *cl, uint32_t index, bool observer)
 {
     *n = (struct node){ .cl = cl, .w = cl->w, .index = index, .sid = index + 1, .observer = observer };
@@ -580,42 +590,7 @@ void node_init(struct node *n, struct cluster *cl, uint32_t index, bool observer
     n->dir = x_asprintf("/s%u", index + 1);
     n->wall_offset_ms = INT64_C(1700000000000) + rng_range(&n->rng, -5000, 5000);
     n->turn_at_us = n->front_at_us = SIM_NEVER;
-    n->cfg = (struct server_config){
-        .data_dir = n->dir,
-        .tick_ms = cl->tick_ms,
-        .min_session_ms = 2 * cl->tick_ms,
-        .max_session_ms = 20 * cl->tick_ms,
-        .max_buffer = ZK_MAX_BUFFER_DEFAULT,
-        .extra_size = ZK_MAX_BUFFER_DEFAULT,
-        .snap_count = cl->snap_count,
-        .snap_size_limit_kb = -1,
-        .snap_retain_count = 3,
-        .force_sync = true,
-        .digest_enabled = true,
-        .last_zxid_section = true,
-        .extended_types = true,
-        .container_check_ms = 10000,
-        .container_max_per_minute = 10000,
-        .global_outstanding_limit = 1000,
-        .standalone_enabled = true,
-        .observer_log = true,
-        .init_limit = 10,
-        .sync_limit = 5,
-        .cnx_timeout_ms = 5000,
-        .epoch_wait_ms = -1,
-        .election_min_ms = 25,
-        .election_max_ms = 2000,
-        .leader_connect_delay_ms = 100,
-        .commit_log_count = cl->commit_log_count,
-        .snapshot_size_factor = rng_chance(&n->rng, 500) ? (char *)"1" : NULL,
-    };
-    n->storage = (struct storage_config){
-        .vfs = vdisk_vfs(n->disk),
-        .data_dir = n->dir,
-        .prealloc_bytes = 32 << 10,
-        .compression = "",
-        .tree = { .extended_types = true },
-    };
+    configure(n);
     reconf_node_begin(n);
 }
 
