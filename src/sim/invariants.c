@@ -30,6 +30,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include "zxids.h"
+
 static uint64_t hash_of(struct buf b)
 {
     return XXH3_64bits(b.p, b.n);
@@ -49,31 +51,15 @@ int64_t inv_last_committed(const struct cluster *cl)
 
 static struct commit *commit_find(struct cluster *cl, int64_t zxid)
 {
-    size_t lo = 0, hi = cl->commits.len;
-
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (cl->commits.items[mid].zxid < zxid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < cl->commits.len && cl->commits.items[lo].zxid == zxid ? &cl->commits.items[lo] : NULL;
+    return ZXID_FIND(&cl->commits, zxid);
 }
 
 /* The first committed transaction above zxid; NULL: none. */
 static struct commit *commit_after(struct cluster *cl, int64_t zxid)
 {
-    size_t lo = 0, hi = cl->commits.len;
+    size_t i = zxid_upto(cl->commits.items, cl->commits.len, sizeof(*cl->commits.items), zxid);
 
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (cl->commits.items[mid].zxid <= zxid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < cl->commits.len ? &cl->commits.items[lo] : NULL;
+    return i < cl->commits.len ? &cl->commits.items[i] : NULL;
 }
 
 /* ---- what was proposed ---- */
@@ -81,16 +67,7 @@ static struct commit *commit_after(struct cluster *cl, int64_t zxid)
 /* Several leaders may have proposed different transactions as the same zxid only if they shared an epoch: that is what is looked for. */
 static struct proposal *proposal_find(struct cluster *cl, int64_t zxid)
 {
-    size_t lo = 0, hi = cl->proposals.len;
-
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (cl->proposals.items[mid].zxid < zxid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < cl->proposals.len && cl->proposals.items[lo].zxid == zxid ? &cl->proposals.items[lo] : NULL;
+    return ZXID_FIND(&cl->proposals, zxid);
 }
 
 static void proposal_add(struct node *n, int64_t zxid, struct buf txn)
@@ -114,16 +91,7 @@ static int64_t shadow_last(const struct shadow *s)
 
 static struct shadow_entry *shadow_find(struct shadow *s, int64_t zxid)
 {
-    size_t lo = 0, hi = s->log.len;
-
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (s->log.items[mid].zxid < zxid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < s->log.len && s->log.items[lo].zxid == zxid ? &s->log.items[lo] : NULL;
+    return ZXID_FIND(&s->log, zxid);
 }
 
 /* The last zxid up to which all is durable at at_us. */

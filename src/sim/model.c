@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "zxids.h"
+
 /* ---- looking ---- */
 
 static struct buf key_of(struct jstr path)
@@ -19,32 +21,14 @@ const struct model_path *model_path(const struct model *m, struct jstr path)
 const struct model_node *model_at(const struct model *m, struct jstr path, int64_t zxid)
 {
     const struct model_path *p = model_path(m, path);
-    size_t lo = 0, hi = p ? p->versions.len : 0;
+    size_t i = p ? zxid_upto(p->versions.items, p->versions.len, sizeof(*p->versions.items), zxid) : 0;
 
-    while (lo < hi) { /* the first version after zxid */
-        size_t mid = (lo + hi) / 2;
-
-        if (p->versions.items[mid].zxid <= zxid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo > 0 && p->versions.items[lo - 1].exists ? &p->versions.items[lo - 1] : NULL;
+    return i > 0 && p->versions.items[i - 1].exists ? &p->versions.items[i - 1] : NULL;
 }
 
 const struct model_txn *model_txn(const struct model *m, int64_t zxid)
 {
-    size_t lo = 0, hi = m->txns.len;
-
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-
-        if (m->txns.items[mid].zxid < zxid)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo < m->txns.len && m->txns.items[lo].zxid == zxid ? &m->txns.items[lo] : NULL;
+    return ZXID_FIND(&m->txns, zxid);
 }
 
 const struct model_session *model_session(const struct model *m, int64_t id)
@@ -323,6 +307,18 @@ static void apply_delete_container(struct replay *r, struct jstr path)
     apply_delete(r, path);
 }
 
+static void put_data(struct replay *r, const struct set_data_request *q)
+{
+    struct model_path *p = path_of(r->m, q->path);
+    struct model_node *n = touch(r, p);
+
+    n->data = q->data;
+    n->stat.version = q->version;
+    n->stat.mzxid = r->h.zxid;
+    n->stat.mtime = r->h.time_ms;
+    trigger(r, ZK_EVENT_DATA_CHANGED, false, p->path, n->acl);
+}
+
 static void apply_set_data(struct replay *r, const struct set_data_request *q)
 {
     const struct model_node *there = now(r, q->path);
@@ -333,26 +329,7 @@ static void apply_set_data(struct replay *r, const struct set_data_request *q)
     }
     if (q->version != there->stat.version + 1)
         problem(r, "gives %.*s version %d after %d", q->path.n, q->path.p, q->version, there->stat.version);
-    struct model_path *p = path_of(r->m, q->path);
-    struct model_node *n = touch(r, p);
-    n->data = q->data;
-    n->stat.version = q->version;
-    n->stat.mzxid = r->h.zxid;
-    n->stat.mtime = r->h.time_ms;
-    trigger(r, ZK_EVENT_DATA_CHANGED, false, p->path, n->acl);
-}
-
-/* Of /zookeeper/config, whose version stays -1. */
-static void apply_reconfig(struct replay *r, const struct set_data_request *q)
-{
-    struct model_path *p = path_of(r->m, q->path);
-    struct model_node *n = touch(r, p);
-
-    n->data = q->data;
-    n->stat.version = q->version;
-    n->stat.mzxid = r->h.zxid;
-    n->stat.mtime = r->h.time_ms;
-    trigger(r, ZK_EVENT_DATA_CHANGED, false, p->path, n->acl);
+    put_data(r, q);
 }
 
 static void apply_set_acl(struct replay *r, const struct set_acl_request *q)
@@ -478,7 +455,7 @@ static void apply_one(struct replay *r, int32_t type, struct rd *in, struct mode
         if (in->rc == 0 && type == ZK_OP_SET_DATA)
             apply_set_data(r, &set);
         else if (in->rc == 0)
-            apply_reconfig(r, &set);
+            put_data(r, &set); /* /zookeeper/config, whose version stays -1 */
         break;
     case ZK_OP_SET_ACL:
         set_acl_request_read(in, a, &acl);
