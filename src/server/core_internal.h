@@ -68,6 +68,10 @@ bool session_is_of(const struct core *c, int64_t session_id); /* does its id beg
 void session_attach(struct core *c, uint64_t conn, struct session *s, int32_t timeout_ms);
 
 /* ---- transactions under way ---- */
+struct step_marks { /* a byte per step of a multi; none: no step is marked */
+    uint8_t *p;     /* owned by what has it */
+    size_t len;
+};
 struct pending {
     struct pending *next;
     uint32_t refs; /* the queue's, an APPEND effect's, one per change that borrows from its bytes */
@@ -81,7 +85,7 @@ struct pending {
     bool has_digest;
     size_t body_len;   /* txn bytes between header and digest */
     struct wr txn;     /* header, body, digest */
-    uint8_t *create2;  /* a multi: which of its steps came as create2; NULL: none */
+    struct step_marks create2; /* a multi: which of its steps came as create2 */
 };
 #define TXN_HEADER_LEN 32
 #define TXN_DIGEST_LEN 12
@@ -173,8 +177,8 @@ int32_t prep_op(struct prep *pr, const struct op *op);
 int32_t prep_multi(struct prep *pr, struct rd *r);
 /* The steps of a multi as the reference's decoder rewrites them, into c->steps; false: the whole request is malformed. */
 bool multi_decode(struct core *c, struct rd *r, struct arena *a);
-/* Which steps of a request for the leader came as create2: owned; NULL: none. */
-uint8_t *multi_create2(struct core *c, struct buf body);
+/* Which steps of a request for the leader came as create2: owned. */
+struct step_marks multi_create2(struct core *c, struct buf body);
 /* Fills p->txn for the request: always a valid txn, if only one that says which error. */
 void prep_request(struct prep *pr, struct buf body);
 void prep_refusal(struct prep *pr, int32_t err); /* the request was refused before it got here */
@@ -208,7 +212,7 @@ struct request {
     bool confirmed;        /* sync: core_synced was called */
     bool local;            /* the end of a local session: answered here, once everything before it is */
     int32_t err;           /* what an error of SESSIONEXPIRED (-112) is shown as; 0: as it is */
-    uint8_t *create2;      /* a multi: as struct pending.create2 */
+    struct step_marks create2; /* a multi: as struct pending.create2 */
     int32_t xid, op;
     size_t body_len;       /* sync */
     uint8_t body[];

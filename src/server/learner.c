@@ -174,7 +174,7 @@ static void take_request(struct core *c, struct session *s, struct request *r, s
     p->conn = r->conn;
     p->op = r->op;
     p->create2 = r->create2;
-    r->create2 = NULL;
+    r->create2 = (struct step_marks){ NULL, 0 };
     for (int32_t i = 0; r->err != 0 && i < res->sub_count; i++)
         if (res->sub[i].err == ZK_SESSIONEXPIRED)
             res->sub[i].err = r->err;

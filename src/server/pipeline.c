@@ -12,7 +12,7 @@ void pending_unref(struct pending *p)
     if (--p->refs > 0)
         return;
     wr_free(&p->txn);
-    free(p->create2);
+    free(p->create2.p);
     free(p);
 }
 

@@ -48,22 +48,27 @@ bool multi_decode(struct core *c, struct rd *r, struct arena *a)
     }
 }
 
+static void mark_step(struct core *c, struct step_marks *m, size_t i)
+{
+    if (!m->p) {
+        m->p = x_calloc(c->steps.len, 1);
+        m->len = c->steps.len;
+    }
+    m->p[i] = 1;
+}
+
 /* The leader may log them as creates, as we do. */
-uint8_t *multi_create2(struct core *c, struct buf body)
+struct step_marks multi_create2(struct core *c, struct buf body)
 {
     struct rd r = rd_init(body.p ? body.p : (const uint8_t *)"", body.n);
-    uint8_t *flags = NULL;
+    struct step_marks marks = { NULL, 0 };
     arena_reset(&c->prep_arena);
     if (!multi_decode(c, &r, &c->prep_arena))
-        return NULL;
-    for (size_t i = 0; i < c->steps.len; i++) {
-        if (c->steps.items[i].type != ZK_OP_CREATE2)
-            continue;
-        if (!flags)
-            flags = x_calloc(c->steps.len, 1);
-        flags[i] = 1;
-    }
-    return flags;
+        return marks;
+    for (size_t i = 0; i < c->steps.len; i++)
+        if (c->steps.items[i].type == ZK_OP_CREATE2)
+            mark_step(c, &marks, i);
+    return marks;
 }
 
 /* A step's type in the log. create2 is logged as create, which has the same body: 3.8.0 and 3.8.1 do not know create2 inside of a multi and
@@ -74,9 +79,7 @@ static int32_t step_logged_type(struct prep *pr, size_t i)
     int32_t type = pr->c->steps.items[i].type;
     if (type != ZK_OP_CREATE2)
         return type;
-    if (!pr->p->create2)
-        pr->p->create2 = x_calloc(pr->c->steps.len, 1);
-    pr->p->create2[i] = 1;
+    mark_step(pr->c, &pr->p->create2, i);
     return ZK_OP_CREATE;
 }
 

@@ -37,11 +37,11 @@ static void step_write(struct wr *w, const struct tree_result *res, bool create2
 
 static void multi_write(struct wr *w, const struct pending *p, const struct tree_result *res)
 {
-    for (int32_t i = 0; i < res->sub_count; i++) {
+    for (int32_t i = 0; i < res->sub_count; i++) { /* the leader's steps: nothing says that they are as many as were asked for */
         if (res->err != 0)
             step_write_failed(w, res->sub[i].err);
         else
-            step_write(w, &res->sub[i], p->create2 && p->create2[i]);
+            step_write(w, &res->sub[i], (size_t)i < p->create2.len && p->create2.p[i]);
     }
     jute_write_multi_end(w);
 }

@@ -178,7 +178,7 @@ void core_request_free(struct core *c, struct request *r)
     if (r->tag != 0)
         (void)u64map_del(&c->syncs_by_tag, r->tag);
     c->requests--;
-    free(r->create2);
+    free(r->create2.p);
     free(r);
 }
 

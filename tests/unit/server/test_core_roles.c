@@ -115,6 +115,36 @@ static void test_matching(void **state)
     assert_null(tree_find(e.m[1].tree, jstr_of("/mine")));
 }
 
+/* What comes back for a multi has the steps that the leader gave it, even when that is not what was asked for. */
+static void test_matching_multi(void **state)
+{
+    int64_t s = ensemble_connect(&e, 1, 1, 10000);
+    char text[8 * 20] = "multi create /s0 ~ 0";
+    struct world w = { .arena = arena_init() };
+    struct core_remote_request q = { .peer = 77, .session_id = s, .cxid = 5, .auth = { NULL, -1 } };
+    ensemble_submit(&e, 1, 1, s, 5, "multi create2 /mine ~ 0");
+    for (int i = 1; i < 8; i++)
+        (void)snprintf(text + strlen(text), sizeof(text) - strlen(text), " ; create /s%d ~ 0", i);
+    assert_int_equal(core_revalidate(leader(), q.peer, s, 10000), CORE_SESSION_LIVES);
+    q.body = request_body(&w, text, &q.op);
+    core_submit_remote(leader(), &q);
+    ensemble_pump(&e, 0);
+    ensemble_settle(&e);
+    const struct got *g = ensemble_reply(&e, 1, 1, 5);
+    struct rd r = g->body;
+    struct multi_header h = { .done = false };
+    size_t steps = 0;
+    while (multi_header_read(&r, NULL, &h), r.rc == 0 && !h.done) {
+        (void)rd_take(&r, (size_t)rd_i32(&r));
+        if (h.type == ZK_OP_CREATE2)
+            (void)rd_take(&r, 68);
+        steps++;
+    }
+    assert_int_equal(r.rc, 0);
+    assert_int_equal(steps, 8);
+    arena_free(&w.arena);
+}
+
 static void test_learner_refuses_garbage(void **state)
 {
     static const char txn[] = "0100000000000000 00000001 0000000100000001 0000000000000000 00000001 "
@@ -584,6 +614,7 @@ int main(void)
         CASE(test_writes_through_all),
         CASE(test_commit_answers),
         CASE(test_matching),
+        CASE(test_matching_multi),
         CASE(test_learner_refuses_garbage),
         CASE(test_session_moves),
         CASE(test_revalidation),
