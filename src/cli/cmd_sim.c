@@ -34,7 +34,7 @@ static const struct flag flags[] = {
     { "duration", 0, FLAG_TEXT, "TIME", "virtual time with faults, as 90s, 5m or 500ms (default: 60s); a quiet phase follows", &duration, 0, 0 },
     { "faults", 0, FLAG_LIST, "NAME[,NAME]", "only these of the faults above; none: no faults (default: each seed takes some)", &faults, 0, 0 },
     { "all-faults", 0, FLAG_BOOL, NULL, "every allowed fault in every seed", &all_faults, 0, 0 },
-    { "reconfig", 0, FLAG_BOOL, NULL, "clients change the ensemble's members; one or two servers are there to join", &reconfig, 0, 0 },
+    { "reconfig", 0, FLAG_BOOL, NULL, "clients change the ensemble's members; one or two servers are there to join (with --all-faults, unless --faults chooses: always)", &reconfig, 0, 0 },
     { "reintroduce", 0, FLAG_LIST, "BUG", "switch a historical bug on, as ZOOKEEPER-3911", &bugs, 0, 0 },
     { "skip", 0, FLAG_LIST, "N[,N]", "leave these faults of the schedule out", &skips, 0, 0 },
     { "jobs", 'j', FLAG_INT, "N", "processes at a time (default: one per core)", &jobs, 1, 1024 },
@@ -170,7 +170,7 @@ static int run_options(struct apart_options *ret, struct skip_list *skip)
     o.sim.clients = (uint32_t)clients;
     o.sim.groups = with_groups;
     o.sim.all_faults = all_faults;
-    o.sim.reconfig = reconfig;
+    o.sim.reconfig = reconfig || (all_faults && faults.len == 0);
     o.sim.stop_at_finding = true;
     if (faults.len > 0)
         o.sim.faults = 0;

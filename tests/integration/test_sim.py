@@ -41,7 +41,7 @@ def test_twice_compares_processes(build_dir):
 
 
 def test_members_change(build_dir):
-    r = sim_json(build_dir, "--seeds", 8, "--reconfig", "--all-faults")
+    r = sim_json(build_dir, "--seeds", 8, "--all-faults")
     assert r["seeds_with_findings"] == 0 and r["reconfigurations"] >= 16
     assert sim_json(build_dir, "--seeds", 8, "--reconfig", "--all-faults", "--jobs", 1)["trace_hash"] == r["trace_hash"]
     assert sim_json(build_dir, "--seeds", 2)["reconfigurations"] == 0
