@@ -455,7 +455,7 @@ int server_config_members(struct server_config *cfg, struct storage_error *err)
         return members_fail(err, RC_INVAL, cfg->path, cfg->init_limit == 0 ? "initLimit: not set" : "syncLimit: not set");
     if (!cfg->reconfig_enabled || !cfg->path)
         return 0;
-    return dynconf_read_next(vfs_posix(), cfg->path, &opt, &cfg->members_next, err);
+    return dynconf_read_next(vfs_posix(), cfg->path, &opt, cfg->members, &cfg->members_next, err);
 }
 
 /* ---- life ---- */

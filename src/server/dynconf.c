@@ -260,8 +260,8 @@ int dynconf_read(const struct vfs *vfs, const char *path, const struct quorum_op
     return rc;
 }
 
-int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct quorum_options *opt, struct quorum_config **ret,
-                      struct storage_error *err)
+int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct quorum_options *opt, const struct quorum_config *committed,
+                      struct quorum_config **ret, struct storage_error *err)
 {
     char *path = next_path(cfg_path);
     struct wr w = wr_init(0);
@@ -273,6 +273,10 @@ int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct 
         rc = 0;
     else if (rc == 0 && quorum_config_parse(buf_of(w.p, w.n), opt, ret, &why) < 0)
         rc = bad(err, path, why.text);
+    if (*ret && (*ret)->version <= committed->version) {
+        quorum_config_unref(*ret);
+        *ret = NULL;
+    }
     wr_free(&w);
     free(path);
     return rc;

@@ -52,7 +52,7 @@ int peer_new(const struct peer_host *host, struct tree *tree, struct peer **ret,
     p->election_ms = -1;
     p->counts.last_proposal_size = p->counts.min_proposal_size = p->counts.max_proposal_size = -1;
     p->committed = quorum_config_ref(cfg->members);
-    if (cfg->members_next && cfg->members_next->version > cfg->members->version)
+    if (cfg->members_next)
         p->seen = quorum_config_ref(cfg->members_next);
     config_recover(p);
     p->window = zab_window_new((size_t)cfg->commit_log_count, 0);

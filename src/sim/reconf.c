@@ -173,7 +173,7 @@ static int load(struct node *n, struct storage_error *err)
 
     forget_configs(n);
     int rc = read_static(n, &opt, err);
-    return rc < 0 ? rc : dynconf_read_next(n->storage.vfs, n->cfg.path, &opt, &n->cfg.members_next, err);
+    return rc < 0 ? rc : dynconf_read_next(n->storage.vfs, n->cfg.path, &opt, n->cfg.members, &n->cfg.members_next, err);
 }
 
 static bool is_listed(const struct node *n)

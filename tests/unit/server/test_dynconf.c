@@ -201,7 +201,8 @@ static void test_keeper(void **state)
     char dir[] = "/tmp/quoll-dynconf-XXXXXX";
     struct quorum_options opt = { 0 };
     struct storage_error err = { "" };
-    struct quorum_config *c = config(MEMBERS "version=100000002"), *d = config(MEMBERS "version=100000005"), *got = NULL;
+    struct quorum_config *c = config(MEMBERS "version=100000002"), *d = config(MEMBERS "version=100000005");
+    struct quorum_config *before = config(MEMBERS "version=100000001"), *got = NULL;
 
     assert_non_null(mkdtemp(dir));
     char *cfg = x_asprintf("%s/zoo.cfg", dir), *first = x_asprintf("%s.dynamic.100000002", cfg);
@@ -211,14 +212,16 @@ static void test_keeper(void **state)
     fclose(f);
 
     dynconf_seen(&k, c);
-    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, &got, &err), 0);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, before, &got, &err), 0);
     assert_non_null(got);
     assert_true(buf_eq(got->text, c->text));
     quorum_config_unref(got);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, c, &got, &err), 0); /* a crash after the commit: the file is left over */
+    assert_null(got);
     dynconf_active(&k, c);
     assert_null(k.unkept);
     dynconf_seen(&k, NULL);
-    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, &got, &err), 0);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, before, &got, &err), 0);
     assert_null(got);
     assert_int_equal(dynconf_read(vfs_posix(), first, &opt, &got, &err), 0);
     assert_true(buf_eq(got->text, c->text));
@@ -229,7 +232,7 @@ static void test_keeper(void **state)
     dynconf_active(&k, d);
     assert_ptr_equal(k.unkept, d);
     dynconf_seen(&k, NULL);
-    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, &got, &err), 0);
+    assert_int_equal(dynconf_read_next(vfs_posix(), cfg, &opt, before, &got, &err), 0);
     assert_non_null(got);
     assert_int_equal(got->version, 0x100000005);
     quorum_config_unref(got);
@@ -244,6 +247,7 @@ static void test_keeper(void **state)
     free(clean);
     free(first);
     free(cfg);
+    quorum_config_unref(before);
     quorum_config_unref(c);
     quorum_config_unref(d);
 }

@@ -24,9 +24,10 @@ void dynconf_drop_next(const struct vfs *vfs, const char *cfg_path);
 int dynconf_commit(const struct vfs *vfs, const char *cfg_path, const struct quorum_config *c, int64_t my_sid, struct storage_error *err);
 /* What the files say at a start. The dynamic file carries its version in its name; *ret owned. RC_INVAL: not an ensemble's list; RC_NOTFOUND, RC_IO. */
 int dynconf_read(const struct vfs *vfs, const char *path, const struct quorum_options *opt, struct quorum_config **ret, struct storage_error *err);
-/* The proposed one, *ret owned; NULL and 0: none was when the server stopped. */
-int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct quorum_options *opt, struct quorum_config **ret,
-                      struct storage_error *err);
+/* The proposed one, *ret owned; NULL and 0: none was when the server stopped, or not one after `committed`: the file outlives its commit until the static file
+ * is edited, and a crash may come between. */
+int dynconf_read_next(const struct vfs *vfs, const char *cfg_path, const struct quorum_options *opt, const struct quorum_config *committed,
+                      struct quorum_config **ret, struct storage_error *err);
 
 /* What a running server keeps: config_seen and config_active of peer_host.h. A committed list that the static file could not be made to name stays as
  * the proposed one, which the next start takes beside the old one: a server that forgot it could make a quorum of the old list with others that did. */
