@@ -216,9 +216,14 @@ void peer_store_snapshot(struct peer *p, int64_t zxid)
     log_info("quorum", "stored the snapshot at zxid 0x%llx in %lld ms", (unsigned long long)zxid, (long long)(p->host.now_ms(p->host.data) - start));
 }
 
+bool peer_votes_in_proposed(const struct peer *p)
+{
+    return p->seen && quorum_config_is_voter(p->seen, p->my_sid);
+}
+
 void peer_keep_unlogged(struct peer *p)
 {
-    if (!p->unlogged || election_role(p->election) == MEMBER_OBSERVER)
+    if (!p->unlogged || (election_role(p->election) == MEMBER_OBSERVER && !peer_votes_in_proposed(p)))
         return;
     p->unlogged = false;
     log_info("quorum", "no observer without a log any more: keeping what is in memory");

@@ -156,7 +156,8 @@ void peer_reload(struct peer *p);
 int peer_truncate(struct peer *p, int64_t zxid);
 void peer_snapshot(struct peer *p); /* of the tree as it is */
 void peer_store_snapshot(struct peer *p, int64_t zxid);
-/* Before a server votes that was an observer without a log: what it says it has must be on its disk, and its log goes on from there. */
+bool peer_votes_in_proposed(const struct peer *p);
+/* Before a server votes, or what it acknowledges counts, that was an observer without a log: what it says it has must be on its disk, and its log goes on from there. */
 void peer_keep_unlogged(struct peer *p);
 /* Is reading the log from zxid on cheaper than a snapshot (snapshotSizeFactor)? */
 bool peer_log_affordable(const struct peer *p, int64_t zxid);

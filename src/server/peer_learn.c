@@ -9,7 +9,7 @@ void learn_begin(struct peer *p, bool observer, int64_t leader_sid)
         .start = peer_start(p),
         .leader_sid = leader_sid,
         .observer = observer,
-        .no_observer_log = observer && !cfg->observer_log,
+        .no_observer_log = observer && !cfg->observer_log && !peer_votes_in_proposed(p),
         .resync = p->resync,
     };
     int64_t delay = observer ? peer_random_delay(p, cfg->observer_reconnect_delay_ms) : 0;

@@ -130,8 +130,8 @@ static void on_newleader_ack(struct zab_leader *l, struct peer *p)
     sync_uncount(l, p);
     if (p->live_sent > p->acked)
         p->unacked_since_ms = l->now_ms;
-    if (!p->observer)
-        sid_set_add(&l->newleader_acks, p->sid); /* the test looks at voters only */
+    /* Observers too: a proposed configuration may make voters of them (Leader.waitForNewLeaderAck), and the test looks at each configuration's own. */
+    sid_set_add(&l->newleader_acks, p->sid);
     if (l->phase == ZAB_LEADER_SERVING)
         peer_send_uptodate(l, p);
     else

@@ -212,7 +212,9 @@ static void on_newleader(struct zab_learner *l, const struct qpacket *p)
         /* Had it been committed, a quorum would have it, and so would whom that quorum elected. */
         learner_withdraw_config(l, l->from_newleader->version);
     }
-    if (!l->to_log && l->pending.len > 0 && txn_fifo_at(&l->pending, 0)->zxid <= l->applied) {
+    if (l->opt.no_observer_log && l->seen && quorum_config_is_voter(l->seen, l->opt.start.my_sid)) {
+        learner_lost(l, "a proposed configuration makes a voter of this observer: it keeps a log from now on");
+    } else if (!l->to_log && l->pending.len > 0 && txn_fifo_at(&l->pending, 0)->zxid <= l->applied) {
         learner_lost(l, "the leader's snapshot holds what it has not committed");
     } else if (!l->to_log) {
         l->state = LEARNER_STORING;

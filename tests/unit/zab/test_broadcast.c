@@ -475,11 +475,34 @@ static void test_pending_names_another(void **state)
     tear_down(&s);
 }
 
+/* Who observes, and votes in what is proposed, is needed for the start of the epoch: all may have restarted while it was proposed. */
+static void test_pending_needs_an_observer(void **state)
+{
+    struct stage s = { .config = config_of(THREE), .window = zab_window_new(0, 0) };
+    struct zab_leader_options o = { 0 };
+    struct quorum_config *next = config_of("server.1=a:2888:3888:participant\nserver.4=d:2888:3888:participant\nversion=100000001");
+
+    o.start = start_with(s.config, s.window, 1);
+    o.start.last_seen = next;
+    o.start.reconfig_enabled = true;
+    s.l = zab_leader_new(&o);
+    shell(&s);
+    join(&s, 12, 2, false, 0);
+    hear_bare(&s, 12, QP_ACK, E1);
+    assert_null(strstr(s.log, "UPTODATE")); /* a quorum of the one, not of the other */
+    join(&s, 14, 4, true, 0);
+    hear_bare(&s, 14, QP_ACK, E1);
+    assert_non_null(strstr(s.log, "12:UPTODATE 14:UPTODATE"));
+    quorum_config_unref(next);
+    tear_down(&s);
+}
+
 /* ---- the learner ---- */
 
 struct pupil {
     struct quorum_config *config, *seen; /* seen: proposed, may be NULL */
     bool reconfig;
+    bool observer; /* without a log */
     struct zab_window *window;
     struct zab_learner *l;
     struct zab_effect stop;
@@ -512,7 +535,7 @@ static void pupil_hear(struct pupil *p, int32_t type, int64_t zxid, const char *
 }
 static void pupil_of(struct pupil *p, int64_t last, int32_t op, int64_t op_zxid)
 {
-    struct zab_learner_options o = { .leader_sid = 1 };
+    struct zab_learner_options o = { .leader_sid = 1, .observer = p->observer, .no_observer_log = p->observer };
 
     p->window = zab_window_new(0, 0);
     o.start = start_with(p->config, p->window, 2);
@@ -527,7 +550,7 @@ static void pupil_of(struct pupil *p, int64_t last, int32_t op, int64_t op_zxid)
     zab_learner_packet(p->l, &q);
     pupil_shell(p);
     assert_false(zab_learner_ready(p->l)); /* nothing is said before the promise is durable */
-    EXPECT(p, "FOLLOWERINFO persist acceptedEpoch");
+    EXPECT(p, p->observer ? "OBSERVERINFO persist acceptedEpoch" : "FOLLOWERINFO persist acceptedEpoch");
     zab_learner_epoch_persisted(p->l, ZAB_ACCEPTED_EPOCH);
     pupil_shell(p);
     EXPECT(p, "ACKEPOCH");
@@ -635,6 +658,26 @@ static void test_config_of_newleader(void **state)
         assert_int_equal((int)p.stop.stop, cases[i].stop);
         pupil_done(&p);
     }
+}
+
+/* An observer without a log acknowledges NEWLEADER with what is in its memory alone. That must not count for a configuration in which it votes. */
+static void test_proposed_voter_without_log(void **state)
+{
+#define WITH_US(role) "server.1=a:2888:3888:participant\nserver.3=c:2888:3888:participant\nserver.2=b:2888:3888:" role "\nversion=100000001"
+    for (int from_disk = 0; from_disk < 2; from_disk++) {
+        struct pupil p = { .config = config_of(THREE), .reconfig = true, .observer = true };
+        p.seen = from_disk ? config_of(WITH_US("participant")) : NULL;
+        p.stop.stop = (enum zab_stop)-1;
+        pupil_newleader(&p, WITH_US("participant"));
+        assert_null(strstr(p.log, "ACK"));
+        assert_int_equal((int)p.stop.stop, ZAB_STOP_LOST);
+        assert_non_null(strstr(p.stop.text, "keeps a log"));
+        pupil_done(&p);
+    }
+    struct pupil p = { .config = config_of(THREE), .reconfig = true, .observer = true };
+    pupil_newleader(&p, WITH_US("observer"));
+    assert_non_null(strstr(p.log, "ACK"));
+    pupil_done(&p);
 }
 
 static void test_gap(void **state)
@@ -773,6 +816,7 @@ int main(void)
         cmocka_unit_test(test_silence), cmocka_unit_test(test_no_quorum_comes), cmocka_unit_test(test_counter_ends),
         cmocka_unit_test(test_later_promise), cmocka_unit_test(test_refused), cmocka_unit_test(test_reconfig_hands_over),
         cmocka_unit_test(test_observers_are_not_in_step), cmocka_unit_test(test_pending_names_another),
+        cmocka_unit_test(test_pending_needs_an_observer), cmocka_unit_test(test_proposed_voter_without_log),
         cmocka_unit_test(test_config_of_newleader),
         cmocka_unit_test(test_diff_order), cmocka_unit_test(test_gap), cmocka_unit_test(test_snap), cmocka_unit_test(test_trunc),
         cmocka_unit_test(test_snapshot_that_stops),

@@ -193,7 +193,7 @@ struct zab_learner_options {
     struct zab_start start;
     int64_t leader_sid;      /* who the election chose */
     bool observer;
-    bool no_observer_log;    /* syncEnabled=false: an observer keeps no log */
+    bool no_observer_log;    /* syncEnabled=false: an observer keeps no log. Not for a voter of `last_seen`: what it acknowledges by NEWLEADER counts */
     bool resync;             /* ask for a snapshot, whatever is on disk (after ZAB_STOP_RESYNC) */
 };
 
