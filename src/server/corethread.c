@@ -5,7 +5,6 @@
  *            same critical section, so that a net thread never executes a read of the new state before it has the events. */
 #include "base/clock.h"
 #include "base/log.h"
-#include "gather.h"
 #include "server_internal.h"
 
 struct round {
@@ -14,10 +13,6 @@ struct round {
     int64_t persisted;
     int lone;        /* writes in a row that were alone, up to LONE_ENOUGH */
     int64_t stop_ms; /* when an orderly stop began; 0: not yet */
-    struct log_batch held;     /* a leader's proposals that wait for more: not yet with the log thread, nor sent */
-    int64_t held_since_us;
-    uint64_t under_way;        /* the others, at the end of the last turn */
-    int64_t gather_us;         /* how long the held may still wait; 0: nothing is held */
 };
 
 /* ---- effects ---- */
@@ -163,58 +158,6 @@ static void apply_some(struct round *r)
     atomic_store(&s->applied_zxid, after);
     carry_out(r, fx, count);
     wake_nets(r);
-}
-
-/* ---- gathering proposals (gather.h) ---- */
-
-void round_log_push(struct round *r, struct log_batch *b)
-{
-    if (b->entries.len == 0)
-        return;
-    if (atomic_load_explicit(&r->s->role, RELAXED) != CORE_LEADER) {
-        round_release(r);
-        logger_push(r->s, b);
-        return;
-    }
-    if (r->held.entries.len == 0)
-        r->held_since_us = clock_mono_us();
-    log_batch_move(&r->held, b);
-}
-
-void round_release(struct round *r)
-{
-    r->gather_us = 0;
-    qnet_hold(r->s->qnet, false);
-    logger_push(r->s, &r->held);
-}
-
-static bool may_gather(const struct round *r)
-{
-    const struct server *s = r->s;
-
-    return atomic_load_explicit(&s->role, RELAXED) == CORE_LEADER && atomic_load(&s->stop) == RUNNING;
-}
-
-/* The end of a turn: what it has to say to other servers goes out, or waits for more. */
-static void peer_send_off(struct round *r)
-{
-    struct server *s = r->s;
-    uint64_t outstanding = core_outstanding(s->core), held = r->held.entries.len;
-    struct gathered g = {
-        .held = held,
-        .held_bytes = r->held.bytes.n,
-        .under_way = outstanding - MIN(outstanding, held),
-        .under_way_before = r->under_way,
-        .held_us = held > 0 ? clock_mono_us() - r->held_since_us : 0,
-        .sync_us = atomic_load_explicit(&s->logger.took_us, RELAXED),
-    };
-
-    r->gather_us = may_gather(r) ? gather_more_us(&g) : 0;
-    r->under_way = r->gather_us > 0 ? g.under_way : outstanding;
-    qnet_hold(s->qnet, r->gather_us > 0);
-    peer_flush(s->peer); /* followers first: their disks work while ours does */
-    if (r->gather_us == 0)
-        round_release(r);
 }
 
 void round_drain(struct round *r)
@@ -367,7 +310,7 @@ static void core_wait(struct round *r)
             wait = MIN(wait, 10);
         wait = MAX(0, MIN(wait, 60000));
         if (s->peer)
-            qnet_wait(s->qnet, r->gather_us > 0 ? MIN(wait * 1000, r->gather_us) : wait * 1000);
+            qnet_wait(s->qnet, (int)wait);
         else
             waker_wait(&s->core_waker, (int)wait);
     }
@@ -396,16 +339,11 @@ void *core_main(void *arg)
         run_calls(s, calls);
         wake_nets(&r);
         if (s->peer)
-            peer_send_off(&r);
+            peer_flush(s->peer);
         core_wait(&r);
     }
-    if (s->peer) {
-        round_release(&r);
+    if (s->peer)
         peer_end(s->peer);
-        round_release(&r);
-        VEC_FREE(&r.held.entries);
-        wr_free(&r.held.bytes);
-    }
     atomic_store(&s->stop, DRAINED);
     for (uint32_t i = 0; i < s->net_count; i++)
         net_wake(&s->nets[i]);

@@ -112,15 +112,12 @@ static void host_log_push(void *data, struct log_batch *b)
 
     if (b->entries.len > 0)
         stats_add(&s->core_stats, CTR_PROPOSALS, b->entries.len);
-    round_log_push(s->round, b);
+    logger_push(s, b);
 }
 
 static void host_log_drain(void *data)
 {
-    struct server *s = data;
-
-    round_release(s->round);
-    logger_drain(s);
+    logger_drain(data);
 }
 
 static void host_log_close(void *data)
@@ -129,7 +126,7 @@ static void host_log_close(void *data)
     struct storage_error err = { "" };
     char text[sizeof(err.text) + 64];
 
-    host_log_drain(s);
+    logger_drain(s);
     snapper_wait(s); /* it purges logs, too */
     if (txnlog_roll(s->logger.log, &err) == 0)
         return;

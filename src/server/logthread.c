@@ -51,7 +51,6 @@ static void logger_commit(struct server *s)
     stats_record(&l->stats, SUM_FSYNC_TIME, (uint64_t)took);
     stats_record(&l->stats, SUM_FLUSH_TIME, (uint64_t)took);
     stats_record(&l->stats, SUM_QUEUE_FLUSH_TIME, (uint64_t)MAX(start + took - l->current.oldest_us, 0));
-    atomic_store_explicit(&l->took_us, took, RELAXED);
     if (took / 1000 > s->cfg->fsync_warn_ms) {
         stats_add(&l->stats, CTR_FSYNC_SLOW, 1);
         log_warn("server", "syncing the transaction log took %lld ms, which delays every write", (long long)(took / 1000));
@@ -102,28 +101,6 @@ void logger_unlock(struct logger *l)
         pthread_cond_signal(&l->cond);
 }
 
-void log_batch_move(struct log_batch *to, struct log_batch *from)
-{
-    if (to->entries.len == 0) {
-        struct log_batch t = *to; /* the usual case moves no bytes */
-
-        *to = *from;
-        *from = t;
-    } else {
-        size_t base = to->bytes.n;
-
-        wr_bytes(&to->bytes, from->bytes.p, from->bytes.n);
-        for (size_t i = 0; i < from->entries.len; i++) {
-            struct log_entry e = from->entries.items[i];
-
-            e.off += base;
-            VEC_PUSH(&to->entries, e);
-        }
-    }
-    from->entries.len = 0;
-    wr_reset(&from->bytes);
-}
-
 void logger_push(struct server *s, struct log_batch *b)
 {
     struct logger *l = &s->logger;
@@ -131,11 +108,26 @@ void logger_push(struct server *s, struct log_batch *b)
     if (b->entries.len == 0)
         return;
     pthread_mutex_lock(&l->mutex);
-    bool first = l->pending.entries.len == 0;
-    log_batch_move(&l->pending, b);
-    if (first)
+    if (l->pending.entries.len == 0) {
+        struct log_batch t = l->pending; /* the usual case moves no bytes */
+
+        l->pending = *b;
+        *b = t;
         l->pending.oldest_us = clock_mono_us();
+    } else {
+        size_t base = l->pending.bytes.n;
+
+        wr_bytes(&l->pending.bytes, b->bytes.p, b->bytes.n);
+        for (size_t i = 0; i < b->entries.len; i++) {
+            struct log_entry e = b->entries.items[i];
+
+            e.off += base;
+            VEC_PUSH(&l->pending.entries, e);
+        }
+    }
     logger_unlock(l);
+    b->entries.len = 0;
+    wr_reset(&b->bytes);
 }
 
 bool logger_sync_here(struct server *s, int64_t zxid, struct buf txn)

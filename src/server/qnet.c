@@ -1,7 +1,6 @@
 /* qnet.c - life of the quorum sockets and the turn of their loop. */
 #include "qnet_internal.h"
 
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
@@ -151,15 +150,10 @@ int qnet_wake_by(struct qnet *q, int fd)
 }
 
 /* What is found stays valid until the turn: what is closed between is only freed at the end of one. */
-void qnet_wait(struct qnet *q, int64_t wait_us)
+void qnet_wait(struct qnet *q, int wait_ms)
 {
-    struct timespec wait = { wait_us / 1000000, wait_us % 1000000 * 1000 };
-    int n = epoll_pwait2(q->epoll, q->found, QNET_EVENTS, &wait, NULL);
-
     ASSERT(!q->running);
-    if (n < 0 && errno == ENOSYS) /* Linux before 5.11 */
-        n = epoll_wait(q->epoll, q->found, QNET_EVENTS, (int)((wait_us + 999) / 1000));
-    q->found_count = MAX(0, n); /* interrupted: as if nothing came */
+    q->found_count = MAX(0, epoll_wait(q->epoll, q->found, QNET_EVENTS, wait_ms)); /* interrupted: as if nothing came */
 }
 
 static void swap_config(struct quorum_config **slot, struct quorum_config *c)
@@ -194,7 +188,7 @@ int64_t qnet_next_wake(const struct qnet *q)
 {
     int64_t wake = MIN(qport_next_wake(&q->election_port), qport_next_wake(&q->quorum_port));
 
-    if ((!list_empty(&q->dirty) && !q->held) || !list_empty(&q->ready))
+    if (!list_empty(&q->dirty) || !list_empty(&q->ready))
         return 0;
     wake = MIN(wake, q->follow.retry_ms);
     LIST_EACH(it, &q->dials)
@@ -328,19 +322,12 @@ void qnet_run(struct qnet *q, int64_t now_ms)
     q->found_count = -1;
     run_timers(q);
     run_list(&q->ready, offsetof(struct qconn, ready), qconn_ready);
-    if (!q->held)
-        run_list(&q->dirty, offsetof(struct qconn, dirty), flush_in_turn);
+    run_list(&q->dirty, offsetof(struct qconn, dirty), flush_in_turn);
     q->running = false;
     empty_graves(q);
 }
 
 void qnet_flush(struct qnet *q)
 {
-    if (!q->held)
-        run_list(&q->dirty, offsetof(struct qconn, dirty), flush_between);
-}
-
-void qnet_hold(struct qnet *q, bool held)
-{
-    q->held = held;
+    run_list(&q->dirty, offsetof(struct qconn, dirty), flush_between);
 }

@@ -213,7 +213,7 @@ struct qnet {
     struct qnet_options opt;
     struct qnet_events ev;
     int epoll;
-    bool running, held;
+    bool running;
     int64_t now_ms; /* of the present turn */
     struct resolver *resolver;
     struct qsource resolver_source, waker_source;

@@ -236,7 +236,7 @@ struct logger {
     struct log_batch pending, current;
     bool stop, busy, asleep;
     struct txnlog *log;
-    _Atomic int64_t persisted, took_us; /* took_us: of the last sync */
+    _Atomic int64_t persisted;
     struct thread_stats stats;
 };
 struct snapper {
@@ -346,7 +346,6 @@ void logger_start(struct server *s);
 void logger_stop(struct server *s);
 /* Core thread. Appends a batch behind what waits; b is empty afterwards. */
 void logger_push(struct server *s, struct log_batch *b);
-void log_batch_move(struct log_batch *to, struct log_batch *from); /* appends; from is empty afterwards */
 void logger_unlock(struct logger *l); /* the mutex, after something was put into `pending`: wakes the log thread if it sleeps */
 /* Core thread. Appends and syncs one transaction on the calling thread, if the log thread has nothing to do; false: it has. */
 bool logger_sync_here(struct server *s, int64_t zxid, struct buf txn);
@@ -369,12 +368,9 @@ int host_settle_config(struct server *s, struct storage_error *err);
 int host_peer_new(struct server *s, struct storage_error *err);
 void host_peer_free(struct server *s);
 /* For the quorum peer, core thread only. round_drain applies all that is committed and carries out every effect of the core. round_become
- * changes the core's role and lets no read be executed in between by a connection that the change closes. round_log_push is logger_push, but a leader's batch
- * may be gathered first; round_release ends that. */
+ * changes the core's role and lets no read be executed in between by a connection that the change closes. */
 void round_drain(struct round *r);
 void round_become(struct round *r, enum core_role role, int64_t epoch);
-void round_log_push(struct round *r, struct log_batch *b);
-void round_release(struct round *r);
 /* server.c: replaces the tree; takes it. The core is NONE, the snapshot thread held. */
 void server_set_tree(struct server *s, struct tree *t);
 void core_fire(void *net, struct watcher *w, enum zk_event_type type, struct jstr path, int64_t zxid);

@@ -701,13 +701,13 @@ static void test_wait(void **state)
     for (int i = 0; i < 2; i++) {
         int64_t begin = clock_mono_ms();
         assert_int_equal(write(fd, &one, sizeof(one)), (ssize_t)sizeof(one));
-        qnet_wait(w.s[1].q, DEADLINE_MS * 1000);
+        qnet_wait(w.s[1].q, DEADLINE_MS);
         assert_true(clock_mono_ms() - begin < DEADLINE_MS);
         qnet_run(w.s[1].q, clock_mono_ms());
     }
     say(&w.s[2], 1, 8);
     qnet_flush(w.s[2].q);
-    qnet_wait(w.s[1].q, DEADLINE_MS * 1000);
+    qnet_wait(w.s[1].q, DEADLINE_MS);
     assert_int_equal(w.s[1].last_zxid[2], 7);
     qnet_run(w.s[1].q, clock_mono_ms());
     assert_int_equal(w.s[1].last_zxid[2], 8);

@@ -87,13 +87,12 @@ void qnet_free(struct qnet *q); /* closes everything; NULL is fine */
 
 int qnet_fd(const struct qnet *q);             /* readable when qnet_run has something to do */
 /* Waits for the sockets, for an eventfd that was given to qnet_wake_by, or for the time to pass. What it saw is what the next qnet_run goes by: one system
- * call for both. wait_us: 0: only looks. */
-void qnet_wait(struct qnet *q, int64_t wait_us);
+ * call for both. wait_ms: 0: only looks. */
+void qnet_wait(struct qnet *q, int wait_ms);
 int qnet_wake_by(struct qnet *q, int fd);      /* borrows fd, which is never read: every write to it wakes once. RC_IO; at most one */
 int64_t qnet_next_wake(const struct qnet *q);  /* when qnet_run is due at the latest; in the past: now */
 void qnet_run(struct qnet *q, int64_t now_ms); /* does what can be done without waiting, a bounded share for each connection */
 void qnet_flush(struct qnet *q);               /* writes what was queued since */
-void qnet_hold(struct qnet *q, bool held);     /* while held neither of the two begins to write: for a moment, so that more goes out together */
 
 /* ---- configuration ---- */
 
