@@ -166,6 +166,7 @@ struct cluster {
     struct VEC(struct commit) commits;
     struct VEC(struct proposal) proposals; /* ascending by zxid */
     struct VEC(int64_t) leaders;       /* by epoch: sid */
+    struct VEC(struct sid_set) ackers; /* by epoch: who ever acknowledged its NEWLEADER */
     uint64_t elections, crashes, result_commits;
 
     /* reconf.c */

@@ -8,8 +8,10 @@
  *   zab.integrity           what is delivered was proposed by a leader, as it is (paper: Integrity; TLA+: Integrity)
  *   zab.agreement           all servers deliver the same transactions in the same order, none left out (paper: Agreement, Total order;
  *                           TLA+: Agreement, TotalOrder, PrefixConsistency of committed logs)
- *   zab.primary-order       proposals of one epoch have consecutive zxids, epochs of leaders that serve rise (paper: Local and Global primary order)
- *   zab.primary-integrity   a leader that begins to serve has delivered all that was ever committed (paper: Primary integrity; TLA+:
+ *   zab.primary-order       proposals of one epoch have consecutive zxids (paper: Local primary order; the global one is zab.agreement's, which lets nothing be
+ *                           committed below what is). A leader may learn late that it began: stopped while a quorum acknowledged NEWLEADER, it wakes
+ *                           when others lead, finds the acknowledgements in its sockets, and then that nobody follows it
+ *   zab.primary-integrity   a leader that begins to serve has delivered all that was committed in epochs before its own (paper: Primary integrity; TLA+:
  *                           PrimaryIntegrity, LeaderLogCompleteness)
  *   zab.commit-quorum       what is committed is on the disks of a quorum
  *   zab.durability          what was committed stays on a quorum's disks, whatever is truncated or crashes
@@ -297,17 +299,15 @@ static void check_leader(struct node *n, int64_t epoch)
                       (long long)cl->leaders.items[epoch]);
     cl->leaders.items[epoch] = n->sid;
     cl->elections++;
-    if (cl->commits.len > 0) {
+    size_t before = zxid_upto(cl->commits.items, cl->commits.len, sizeof(struct commit), zxid_of(epoch, 0));
+    if (before > 0) {
         /* What is before it was checked when it was delivered, or came with a snapshot. */
-        const struct commit *c = &cl->commits.items[cl->commits.len - 1];
+        const struct commit *c = &cl->commits.items[before - 1];
         const struct shadow_entry *e = shadow_find(&n->shadow, c->zxid);
         if (c->zxid > n->shadow.base_zxid && (!e || e->hash != c->hash))
             world_finding(n->w, "zab.primary-integrity", n->sid, "begins to lead epoch %lld without 0x%llx, which was committed", (long long)epoch,
                           u(c->zxid));
     }
-    if (zxid_epoch(inv_last_committed(cl)) >= epoch)
-        world_finding(n->w, "zab.primary-order", n->sid, "begins to lead epoch %lld, when 0x%llx is committed", (long long)epoch,
-                      u(inv_last_committed(cl)));
 }
 
 /* What a snapshot from an earlier leader holds and nobody has delivered yet: this leader commits it by taking it over. Another log tells what it was. */
@@ -381,6 +381,9 @@ static void check_ack(struct node *n, int64_t zxid)
                       (long long)zxid_epoch(zxid), u(last), u(shadow_last(&n->shadow)));
     n->acked_epoch = zxid_epoch(zxid);
     n->acked_us = at;
+    while ((int64_t)n->cl->ackers.len <= n->acked_epoch)
+        VEC_PUSH(&n->cl->ackers, (struct sid_set){ 0 });
+    (void)sid_set_add(&n->cl->ackers.items[n->acked_epoch], n->sid);
     if (n->current_epoch != zxid_epoch(zxid))
         world_finding(n->w, "disk.newleader-durable", n->sid, "acknowledges NEWLEADER of epoch %lld, when currentEpoch is %lld",
                       (long long)zxid_epoch(zxid), (long long)n->current_epoch);
@@ -606,4 +609,7 @@ void inv_done(struct cluster *cl)
     VEC_FREE(&cl->proposals);
     VEC_FREE(&cl->commits);
     VEC_FREE(&cl->leaders);
+    for (size_t i = 0; i < cl->ackers.len; i++)
+        sid_set_free(&cl->ackers.items[i]);
+    VEC_FREE(&cl->ackers);
 }

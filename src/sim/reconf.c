@@ -385,13 +385,14 @@ void reconf_leads(struct node *n, int64_t epoch)
 
     if (!changes_wanted(n))
         return;
-    for (uint32_t i = 0; i < cl->count; i++)
-        if (&cl->nodes[i] == n || cl->nodes[i].acked_epoch == epoch)
+    (void)sid_set_add(&set, n->sid);
+    for (uint32_t i = 0; (int64_t)cl->ackers.len > epoch && i < cl->count; i++)
+        if (sid_set_has(&cl->ackers.items[epoch], cl->nodes[i].sid))
             (void)sid_set_add(&set, cl->nodes[i].sid);
     if (!quorum_view_has_quorum(vquorum_view(n->net), &set))
         world_finding(n->w, "config.leader-quorum", n->sid, "begins to lead epoch %lld without quorums of the configurations that it holds",
                       (long long)epoch);
-    if (!reconf_has_quorum(cl, INT64_MAX, &set))
+    if (zxid_epoch(inv_last_committed(cl)) < epoch && !reconf_has_quorum(cl, INT64_MAX, &set)) /* else it is late, and may not know the last one */
         world_finding(n->w, "config.leader-quorum", n->sid, "begins to lead epoch %lld without a quorum of the last committed configuration, 0x%llx",
                       (long long)epoch, u(change_last(cl)->version));
     sid_set_free(&set);
