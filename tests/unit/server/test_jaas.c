@@ -204,6 +204,29 @@ static void test_repeated_directive(void **state)
     qsasl_free(s);
 }
 
+/* libsasl2 would compare it with what it has not made yet, whatever has sent it. */
+static void test_answer_before_the_challenge(void **state)
+{
+    static const char *const tokens[] = { "rspauth=no", "rspauth=", "rspauth" };
+    struct qsasl *s = sasl("a", "pa");
+
+    for (size_t i = 0; i < ARRAY_LEN(tokens); i++) {
+        struct wr out = wr_init(0), in = wr_init(0);
+        size_t used = 0;
+        struct qauth *a = qauth_new(s, false, true, &out);
+
+        wr_u64(&in, UINT64_C(0x5F2435013501EDCC));
+        wr_i32(&in, 0);
+        wr_i32(&in, (int32_t)strlen(tokens[i]));
+        wr_text(&in, tokens[i]);
+        assert_int_equal(qauth_take(a, in.p, in.n, &used, &out), QAUTH_FAILED);
+        qauth_free(a);
+        wr_free(&out);
+        wr_free(&in);
+    }
+    qsasl_free(s);
+}
+
 /* A server that says "success" at once, without having shown that it knows the password; lengths out of range. */
 static void test_false_server(void **state)
 {
@@ -230,7 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values),   cmocka_unit_test(test_errors),       cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_not_authenticating), cmocka_unit_test(test_false_server),
-        cmocka_unit_test(test_repeated_directive),
+        cmocka_unit_test(test_repeated_directive), cmocka_unit_test(test_answer_before_the_challenge),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
