@@ -234,6 +234,7 @@ void inv_wiped(struct node *n);
 void inv_turn(struct node *n);
 void inv_final(struct cluster *cl);
 int64_t inv_last_committed(const struct cluster *cl);
+bool inv_on_quorums(struct node *n, int64_t zxid); /* proposed, and on the disks of the quorums that it needs, at this moment of the node's time */
 /* Would the others still have all that was committed, on a quorum? */
 bool inv_may_lose(const struct cluster *cl, const struct node *n);
 void inv_done(struct cluster *cl);

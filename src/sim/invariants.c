@@ -233,6 +233,13 @@ static void commit_first(struct node *n, int64_t zxid, uint64_t hash)
     world_mix(cl->w, (uint64_t)zxid);
 }
 
+bool inv_on_quorums(struct node *n, int64_t zxid)
+{
+    const struct proposal *p = proposal_find(n->cl, zxid);
+
+    return p && on_quorum(n->cl, zxid, zxid, p->hash, node_time(n));
+}
+
 /* The server delivers zxid next. */
 static void deliver(struct node *n, int64_t zxid, uint64_t hash)
 {
